@@ -1,0 +1,40 @@
+#include "base/env.h"
+
+#include <cstdlib>
+#include <string_view>
+
+#include "base/check.h"
+
+namespace ramjet {
+
+const std::vector<EnvVariable>& env_registry() {
+  static const std::vector<EnvVariable> registry = {
+      {"RAMJET_CACHE", "folder for engines and downloads (default: $XDG_CACHE_HOME/ramjet)"},
+      {"RAMJET_LOG", "debug, info, warn, error or off (default: info)"},
+      {"RAMJET_THREADS", "CPU worker threads (default: the cores this process may use)"},
+      {"RAMJET_ISA", "caps the CPU path: scalar, avx2, avx512 or amx (default: the best)"},
+  };
+  return registry;
+}
+
+std::optional<std::string> env(const char* name) {
+  bool registered = false;
+  for (const EnvVariable& variable : env_registry()) {
+    registered = registered || std::string_view(variable.name) == name;
+  }
+  CHECK(registered, name);
+  const char* value = std::getenv(name);
+  if (value == nullptr || *value == '\0') return std::nullopt;
+  return std::string(value);
+}
+
+std::string cache_directory() {
+  if (auto path = env("RAMJET_CACHE")) return *path;
+  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && *xdg != '\0') {
+    return std::string(xdg) + "/ramjet";
+  }
+  const char* home = std::getenv("HOME");
+  return std::string(home != nullptr ? home : "/tmp") + "/.cache/ramjet";
+}
+
+}  // namespace ramjet
