@@ -1,0 +1,95 @@
+// Executor: runs an engine for many requests at once (in-flight batching over a paged KV cache).
+//
+// Thread-safety: all methods may be called from any thread. Ownership: it shares the engine.
+// Every submitted request ends with exactly one output whose `last` is true, whatever happens.
+#pragma once
+
+#include <ramjet/engine.h>
+#include <ramjet/request.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace ramjet {
+
+enum class CapacityPolicy : uint8_t {
+  kMaxUtilization,     // admit while blocks last; pause and recompute when they run out
+  kGuaranteedNoEvict,  // admit only what is sure to finish
+};
+enum class BatchingMode : uint8_t { kInFlight, kStatic };
+
+struct ExecutorConfig {
+  uint64_t kv_bytes = 0;     // hard cap of the KV cache; 0: kv_fraction of free memory
+  double kv_fraction = 0.5;  // of the memory that is free after loading
+  int max_batch_size = 0;    // 0: the engine's
+  int max_num_tokens = 0;    // token budget of a step (chunked prefill); 0: the engine's
+  int max_queue = 1024;      // waiting requests; above: kResourceExhausted
+  int num_threads = 0;       // CPU workers; 0: the cores this process may use
+  CapacityPolicy capacity = CapacityPolicy::kMaxUtilization;
+  BatchingMode batching = BatchingMode::kInFlight;
+  bool prefix_caching = true;
+  double step_deadline_s = 60;  // a step that takes longer makes health() fail
+};
+
+struct ExecutorStats {
+  int requests_running = 0;
+  int requests_waiting = 0;
+  int64_t kv_blocks_total = 0;
+  int64_t kv_blocks_active = 0;  // referenced by a running request
+  int64_t kv_blocks_cached = 0;  // reusable prefixes
+  int64_t block_tokens = 0;
+  uint64_t kv_bytes = 0;
+  uint64_t prompt_tokens = 0;  // counters since start
+  uint64_t generation_tokens = 0;
+  uint64_t prefix_queries = 0;  // tokens
+  uint64_t prefix_hits = 0;     // tokens
+  uint64_t preemptions = 0;
+  uint64_t steps = 0;
+  uint64_t slot_steps = 0;      // sum over steps of sequences that ran
+  uint64_t batched_tokens = 0;  // sum over steps of tokens
+  double busy_s = 0;            // time spent inside steps
+  std::string device;           // the path that runs, e.g. "cpu-avx512 x2"
+};
+
+/// Logits of chosen positions of one prompt (no sampling): for `ramjet logits` and perplexity.
+struct LogitsRequest {
+  std::vector<int32_t> ids;
+  int first_position = 0;  // logits of positions first_position .. ids.size() - 1
+};
+
+class Executor {
+ public:
+  static Result<std::unique_ptr<Executor>> create(std::shared_ptr<const Engine> engine,
+                                                  const ExecutorConfig& config);
+  ~Executor();  // cancels what runs
+
+  /// Queues a request; events arrive through `callback`. Returns its id.
+  /// Errors: kInvalidArgument (parameter, limit, both numbers), kResourceExhausted (queue full),
+  /// kUnavailable (draining).
+  Result<uint64_t> submit(Request request, OutputCallback callback);
+  /// Ends a request; its blocks are free within one step. Unknown or ended ids are ignored.
+  void cancel(uint64_t request);
+  /// Submits and waits; ids of all n sequences in order of index. `timeout_s` must be positive.
+  Result<std::vector<RequestOutput>> generate(Request request, double timeout_s);
+  /// Calls `sink(position, logits)` in order, logits being f32[vocab].
+  Status logits(const LogitsRequest& request,
+                const std::function<void(int, std::span<const float>)>& sink);
+
+  ExecutorStats stats() const;
+  /// Ok while the step loop makes progress (or idles); else why not.
+  Status health() const;
+  /// When idle: free + cached + active = total and every count matches its owners.
+  Status check_integrity() const;
+  /// Refuses new requests and waits for the running ones up to `deadline_s`, then cancels them.
+  Status drain(double deadline_s);
+
+  struct Impl;
+
+ private:
+  explicit Executor(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ramjet
