@@ -1,0 +1,48 @@
+// The inside of a Network, and the transformer ops that only model families use.
+#pragma once
+
+#include <ramjet/functional.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+
+namespace ramjet {
+
+struct Network::Impl {
+  struct Bytes {
+    TensorType type;
+    std::vector<std::byte> bytes;
+  };
+  ir::Graph graph;
+  std::map<std::string, ir::ValueId> weights;
+  std::map<std::string, Bytes> weight_bytes;  // given by set_weight
+  std::string scope;
+  std::optional<Error> error;
+};
+
+namespace ir {
+
+/// Operands that every attention op of a step shares.
+struct StepInputs {
+  Tensor token_ids;    // i32[tokens]
+  Tensor positions;    // i32[tokens]
+  Tensor query_start;  // i32[sequences + 1]
+  Tensor kv_len;       // i32[sequences]
+  Tensor block_table;  // i32[sequences, max_blocks]
+  Tensor logit_rows;   // i32[logit_rows]: rows of which logits are wanted
+};
+
+/// Declares the symbols tokens, sequences, logit_rows and the six inputs under these names.
+StepInputs add_step_inputs(Network& network, int64_t max_blocks);
+
+Tensor rope_table(const StepInputs& step, const RopeSpec& spec);
+Tensor rope(Tensor x, Tensor table, const RopeDesc& desc);
+void kv_append(Tensor k, Tensor v, const StepInputs& step, const AttentionDesc& desc);
+/// `sinks` may be an invalid Tensor.
+Tensor paged_attention(Tensor q, const StepInputs& step, Tensor sinks, const AttentionDesc& desc);
+
+}  // namespace ir
+}  // namespace ramjet

@@ -1,0 +1,64 @@
+// The registry: which tactics can run an op on a target, and how weights are laid out for them.
+//
+// The compiler and the runtime see kernels through this header alone. Immutable after start-up.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "kernels/kernel.h"
+
+namespace ramjet::kernels {
+
+/// Instruction sets of the CPU path, each including those before it.
+enum class Isa : uint8_t { kScalar, kAvx2, kAvx512, kAmx };
+
+/// "cpu-scalar", "cpu-avx2", "cpu-avx512", "cpu-amx" (later "sm_90a", ...).
+struct Target {
+  Isa isa = Isa::kScalar;
+  std::string name() const;
+  static Result<Target> parse(std::string_view name);
+  /// The best this machine can run, capped by RAMJET_ISA.
+  static Target host();
+  bool runs_on(const Target& machine) const { return isa <= machine.isa; }
+};
+
+/// How a weight operand lies in the engine. Names are versioned: a changed layout is a new name.
+struct WeightLayout {
+  std::string_view name;  // "row_major", "cpu.n16k2.v1", ...
+  /// Bytes for the logical matrix `rows` x `cols` (N x K) of `dtype`.
+  int64_t (*packed_bytes)(int64_t rows, int64_t cols, DType dtype);
+  /// Packs row-major [rows, cols] of `dtype` into `out` (packed_bytes).
+  void (*pack)(std::span<const std::byte> source, int64_t rows, int64_t cols, DType dtype,
+               std::span<std::byte> out);
+};
+
+/// One way to run an op. Plain data with static lifetime.
+struct Tactic {
+  std::string_view name;  // versioned and unique, e.g. "cpu.avx512.matmul_n16.v1"
+  OpKind op = OpKind::kPointwise;
+  Isa isa = Isa::kScalar;  // least instruction set
+  int priority = 0;        // the cost model when nothing is timed: higher first
+  bool (*supports)(const OpDesc& desc) = nullptr;
+  /// Scratch bytes with every symbol at its maximum; null: none.
+  int64_t (*workspace_bytes)(const OpDesc& desc) = nullptr;
+  std::string_view weight_layout = "row_major";  // of a matmul's b and the like
+  CpuKernel run = nullptr;
+};
+
+/// Candidates for the op on the target, best priority first; the reference tactic is the last, so
+/// the list is empty only for an op that has no CPU meaning.
+std::vector<const Tactic*> find_tactics(const OpDesc& desc, const Target& target);
+/// The tactic an engine names; null if this build has none of that name.
+const Tactic* find_tactic(std::string_view name);
+/// The reference implementation of an op: naive, f32 inside, the oracle for all others.
+const Tactic* reference_tactic(OpKind op);
+const WeightLayout* find_layout(std::string_view name);
+
+}  // namespace ramjet::kernels

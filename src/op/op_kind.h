@@ -1,0 +1,52 @@
+// The op set. Operands and results of each op are stated here and nowhere else.
+//
+// T: tokens of the step, all sequences laid end to end; S: sequences; R: rows of logits.
+//   matmul(a[..,M,K], b) -> [..,M,N]: b is [N,K] (transpose_b, the checkpoint's order) or [K,N].
+//       Fused form: a, b, [scales f32[N] if quantized], prologue operands.., epilogue operands..
+//       -> one result per epilogue output. Two accumulators: b is the merge of two weights.
+//   pointwise(x..) -> one result per program output.
+//   norm(x[..,D], weight[D], [bias[D]]) -> [..,D]
+//   add_norm(x, y, weight) -> (x + y, norm(x + y))
+//   embedding(ids i32[T], table[V,D]) -> [T,D];  gather_rows(x[T,D], rows i32[R]) -> [R,D]
+//   reduce, softmax, reshape, transpose, slice, concat, topk, conv: as in their descriptors.
+//   rope_table(positions i32[T], query_start i32[S+1], kv_len i32[S]) -> f32[T,rotary_dim]:
+//       cos in the first half of a row, sin in the second.
+//   rope(x[T,H*D], table) -> [T,H*D]
+//   kv_append(k[T,Hkv*D], v[T,Hkv*Dv], query_start, kv_len, block_table i32[S,blocks]) -> ():
+//       writes the cache; program order with paged_attention is kept.
+//   paged_attention(q[T,H*D], query_start, kv_len, block_table, [sinks f32[H]]) -> [T,H*Dv].
+//       Sequence s owns rows query_start[s] .. query_start[s+1]-1; its last row is at position
+//       kv_len[s]-1; keys of all its positions are in the cache.
+//   qkv_rope_append(qkv[T,(H+2*Hkv)*D], table, query_start, kv_len, block_table,
+//       [q_norm[D], k_norm[D]]) -> q[T,H*D]: splits, norms, rotates and appends in one pass.
+//   moe, all_reduce, all_gather, reduce_scatter: multi-GPU and mixture-of-experts ops.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace ramjet {
+
+#define RAMJET_OPS(X)                                                                              \
+  X(Matmul, "matmul")                                                                              \
+  X(Pointwise, "pointwise") X(Norm, "norm") X(AddNorm, "add_norm") X(Embedding, "embedding")       \
+      X(GatherRows, "gather_rows") X(Reduce, "reduce") X(Softmax, "softmax") X(Reshape, "reshape") \
+          X(Transpose, "transpose") X(Slice, "slice") X(Concat, "concat") X(Topk, "topk")          \
+              X(Conv, "conv") X(RopeTable, "rope_table") X(Rope, "rope") X(KvAppend, "kv_append")  \
+                  X(PagedAttention, "paged_attention") X(QkvRopeAppend, "qkv_rope_append")         \
+                      X(Moe, "moe") X(AllReduce, "all_reduce") X(AllGather, "all_gather")          \
+                          X(ReduceScatter, "reduce_scatter")
+
+enum class OpKind : uint8_t {
+#define X(name, text) k##name,
+  RAMJET_OPS(X)
+#undef X
+};
+
+std::string_view op_name(OpKind op);
+std::optional<OpKind> parse_op(std::string_view name);
+/// Writes the KV cache (or a peer): never removed, never reordered against its like.
+bool has_side_effect(OpKind op);
+
+}  // namespace ramjet
