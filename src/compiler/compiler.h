@@ -1,0 +1,69 @@
+// The compiler: a graph becomes an engine. A pipeline of passes, each one class, one file, one
+// text test; each can be switched off, is timed, and is followed by the verifier.
+#pragma once
+
+#include <ramjet/engine.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/manifest.h"
+#include "ir/graph.h"
+#include "kernels/registry.h"
+#include "tensor/tensor_view.h"
+
+namespace ramjet::compiler {
+
+/// Where weight bytes come from: a checkpoint, a user's network, or nowhere (dummy weights).
+/// view() must be thread-safe; row-major, any float dtype.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  virtual Result<TensorView> view(std::string_view name) const = 0;
+};
+
+struct CompileOptions {
+  kernels::Target target;
+  WeightQuant quant = WeightQuant::kNone;  // of every constant matmul weight
+  bool tune = true;
+  BuildOptions::Weights weights = BuildOptions::Weights::kCheckpoint;
+  std::vector<std::string> disabled_passes;
+  int num_threads = 0;
+  std::function<void(std::string_view stage, double share)> progress;
+};
+
+/// What a pass may read beside the graph.
+struct PassContext {
+  const CompileOptions* options = nullptr;
+};
+
+class Pass {
+ public:
+  virtual ~Pass() = default;
+  virtual std::string_view name() const = 0;
+  /// Must leave a graph that verify() accepts. Returns whether it changed anything.
+  virtual Result<bool> run(ir::Graph& graph, PassContext& context) = 0;
+  /// Passes without which no engine can be emitted cannot be switched off.
+  virtual bool required() const { return false; }
+};
+
+/// All graph passes in order: canonicalise, shard, quantize, fuse_*, tactics, weight_layout.
+std::vector<std::unique_ptr<Pass>> standard_passes();
+std::unique_ptr<Pass> make_pass(std::string_view name);
+
+/// Runs the passes of `options` over the graph; one PassTime each.
+Result<std::vector<PassTime>> run_passes(ir::Graph& graph, const CompileOptions& options);
+
+/// Everything of a manifest that is not the graph's business, filled by the caller (model, limits,
+/// KV groups, provenance's source and options); compile() adds programs, weights and pass times.
+/// `assets` become sections. Writes `path` whole or not at all.
+Result<BuildReport> compile(ir::Graph graph, const WeightSource& weights, engine::Manifest manifest,
+                            const std::map<std::string, std::string>& assets,
+                            const std::string& path, const CompileOptions& options);
+
+}  // namespace ramjet::compiler

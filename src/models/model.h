@@ -1,0 +1,56 @@
+// Model families: a function from a checkpoint's configuration to a network and facts.
+//
+// One file a family; a family names its weights as the checkpoint does, so that no map is needed
+// for Hugging Face folders. No kernels here.
+#pragma once
+
+#include <ramjet/engine.h>
+#include <ramjet/functional.h>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <functional>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace ramjet::models {
+
+struct ModelOptions {
+  DType dtype = DType::kBf16;  // of activations and unquantized weights
+  int64_t max_batch_size = 256;
+  int64_t max_num_tokens = 2048;
+  int64_t max_seq_len = 0;  // 0: the configuration's
+  int64_t block_tokens = 16;
+};
+
+/// Cache geometry that the graph's attention ops assume; becomes engine::KvGroup.
+struct KvGroupSpec {
+  int64_t num_layers = 0;
+  int64_t num_kv_heads = 0;
+  int64_t head_dim = 0;
+  int64_t v_head_dim = 0;
+  int64_t window = 0;
+};
+
+struct Model {
+  std::unique_ptr<Network> network;  // output "logits" f32[logit_rows, vocab]
+  ModelInfo info;
+  std::vector<KvGroupSpec> kv_groups;
+};
+
+/// Builds the network of `config` (config.json). `has_tensor` says what the checkpoint holds
+/// (untied heads, biases); for dummy weights it may always answer no.
+/// Errors: kUnsupported naming the architecture and the known ones; kInvalidArgument naming the
+/// field and its value.
+Result<Model> build_model(const nlohmann::json& config, const ModelOptions& options,
+                          const std::function<bool(std::string_view)>& has_tensor);
+
+/// Names of the architectures this build knows.
+std::vector<std::string_view> known_architectures();
+
+}  // namespace ramjet::models
