@@ -31,7 +31,8 @@ namespace ramjet {
 #define RAMJET_OPS(X)                                                                           \
   X(Matmul, "matmul")                                                                           \
   X(Pointwise, "pointwise")                                                                     \
-  X(Norm, "norm") X(AddNorm, "add_norm") X(Embedding, "embedding") X(GatherRows, "gather_rows") \
+  X(Norm, "norm")                                                                               \
+  X(AddNorm, "add_norm") X(Embedding, "embedding") X(GatherRows, "gather_rows")                 \
       X(Reduce, "reduce") X(Softmax, "softmax") X(Reshape, "reshape") X(Transpose, "transpose") \
           X(Slice, "slice") X(Concat, "concat") X(Topk, "topk") X(Conv, "conv")                 \
               X(RopeTable, "rope_table") X(Rope, "rope") X(KvAppend, "kv_append")               \
