@@ -7,6 +7,7 @@
 #include <ramjet/engine.h>
 #include <ramjet/request.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -49,8 +50,11 @@ struct ExecutorStats {
   uint64_t steps = 0;
   uint64_t slot_steps = 0;      // sum over steps of sequences that ran
   uint64_t batched_tokens = 0;  // sum over steps of tokens
-  double busy_s = 0;            // time spent inside steps
-  std::string device;           // the path that runs, e.g. "cpu-avx512 x2"
+  // Steps by their tokens: [i] counts those of more than 2^(i-1) and at most 2^i; the last, the
+  // rest.
+  std::array<uint64_t, 16> steps_by_tokens{};
+  double busy_s = 0;   // time spent inside steps
+  std::string device;  // the path that runs, e.g. "cpu-avx512 x2"
 };
 
 /// Logits of chosen positions of one prompt (no sampling): for `ramjet logits` and perplexity.

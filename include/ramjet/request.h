@@ -97,6 +97,7 @@ struct RequestOutput {
   std::optional<Error> error;      // with kError
   int prompt_tokens = 0;
   int cached_tokens = 0;  // prompt tokens served from the prefix cache
+  double queue_s = 0;     // from submit to the request's first step
   bool last = false;      // no further event of this request will come
 };
 
