@@ -54,6 +54,19 @@ TEST(File, AtomicFileAppearsWholeOrNotAtAll) {
   EXPECT_EQ(read_file(dir + "/none").error().code, ErrorCode::kNotFound);
 }
 
+TEST(Hash, StreamingEqualsWhole) {
+  std::string text(100000, 'x');
+  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 31 >> 3);
+  for (size_t length : {size_t{0}, size_t{1}, size_t{200}, text.size()}) {
+    Hasher hasher;
+    for (size_t i = 0; i < length; i += 777) {
+      hasher.update(std::string_view(text).substr(i, std::min<size_t>(777, length - i)));
+    }
+    EXPECT_EQ(hasher.digest64(), hash64(std::string_view(text).substr(0, length)));
+    EXPECT_EQ(hasher.digest128(), hash128(std::string_view(text).substr(0, length)));
+  }
+}
+
 TEST(Hash, BlockChainDependsOnParentTokensAndExtra) {
   const int32_t tokens[] = {1, 2, 3};
   Hash128 root;

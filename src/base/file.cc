@@ -20,6 +20,7 @@ ErrorCode code_of_errno(int error) {
     case ENOTDIR: return ErrorCode::kNotFound;
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
     case EMFILE:
     case ENFILE:
     case ENOMEM: return ErrorCode::kResourceExhausted;

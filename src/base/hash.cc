@@ -46,6 +46,8 @@ Hash128 Hasher::digest128() const {
   XXH128_hash_t h = XXH3_128bits_digest(static_cast<const XXH3_state_t*>(state_));
   return {h.low64, h.high64};
 }
-uint64_t Hasher::digest64() const { return digest128().low; }
+uint64_t Hasher::digest64() const {
+  return XXH3_64bits_digest(static_cast<const XXH3_state_t*>(state_));  // both widths share a state
+}
 
 }  // namespace ramjet

@@ -27,7 +27,7 @@ Hash128 hash128(std::string_view text, uint64_t seed = 0);
 /// mean equal prefixes. `extra` carries adapter, salt and image identity.
 Hash128 hash_kv_block(const Hash128& parent, std::span<const int32_t> tokens, uint64_t extra = 0);
 
-/// Streaming XXH3 128, for files larger than memory.
+/// Streaming XXH3, for files larger than memory: digests equal hash64 and hash128 of the whole.
 class Hasher {
  public:
   Hasher();
