@@ -135,6 +135,9 @@ struct Manifest {
   Provenance provenance;
 };
 
+/// Every index, range, extent and size, with symbols at their maximum. kCorrupt names the place.
+/// Left to the runtime: that ops, tactics and layouts exist and take these operands.
+Status verify_manifest(const Manifest& manifest);
 std::string encode_manifest(const Manifest& manifest);
 Result<Manifest> decode_manifest(std::string_view bytes);
 
