@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# The test suite. Usage: tests/run.sh [deep]
+#
+# Fast: release build and all unit tests, the core again under ASan + UBSan, the style guide as a
+# test, end-to-end tests of the binary and the Python clients. Deep adds TSan, clang-tidy on all,
+# longer fuzzing, soak and big comparisons. Every suite is run even when an earlier one failed; the
+# last line is "N passed, N failed, N skipped".
+set -uo pipefail
+cd "$(dirname "$0")/.."
+deep=${1:-}
+jobs=$(nproc)
+passed=0 failed=0 skipped=0
+logs=build/test-logs
+
+section() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
+fail() { printf 'FAILED: %s\n' "$1"; failed=$((failed + 1)); }
+
+# build PRESET TARGET...: an incremental build; a failure is one failed test.
+build() {
+  local preset=$1; shift
+  local dir=build; [ "$preset" = release ] || dir=build/$preset
+  [ -f "$dir/build.ninja" ] || cmake --preset "$preset" >"$logs/$preset-configure.log" 2>&1 ||
+    { tail -20 "$logs/$preset-configure.log"; fail "configure $preset"; return 1; }
+  if ! cmake --build "$dir" -j "$jobs" --target "$@" >"$logs/$preset-build.log" 2>&1; then
+    grep -E 'error|FAILED' -A 8 "$logs/$preset-build.log" | head -60
+    fail "build $preset"; return 1
+  fi
+}
+
+# gtest NAME COMMAND...: adds the program's own counts.
+gtest() {
+  local name=$1; shift
+  local log="$logs/$name.log"
+  timeout 900 "$@" >"$log" 2>&1
+  local rc=$?
+  local p f s
+  p=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | tail -1)
+  f=$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$log" | tail -1)
+  s=$(sed -n 's/^\[  SKIPPED \] \([0-9]*\) test.*/\1/p' "$log" | tail -1)
+  passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0})) skipped=$((skipped + ${s:-0}))
+  if [ $rc -ne 0 ]; then
+    grep -E '^\[  FAILED  \]|Failure|ERROR: |runtime error|CHECK\(' -A 6 "$log" | head -60
+    # A crash or a time-out prints no count of its own.
+    if [ -z "${f:-}" ]; then tail -5 "$log"; fail "$name (exit $rc)"; fi
+  fi
+  printf '%-28s %s passed, %s failed, %s skipped\n' "$name" "${p:-0}" "${f:-0}" "${s:-0}"
+}
+
+# counted NAME COMMAND...: a program that ends with "N passed, N failed[, N skipped]".
+counted() {
+  local name=$1; shift
+  local log="$logs/$name.log"
+  timeout 1800 "$@" >"$log" 2>&1
+  local rc=$?
+  local line p f s
+  line=$(grep -E '[0-9]+ (passed|failed|skipped|error)' "$log" | tail -1)
+  p=$(sed -n 's/.*[^0-9]\{0,1\}\b\([0-9][0-9]*\) passed.*/\1/p' <<<"$line")
+  f=$(sed -n 's/.*\b\([0-9][0-9]*\) failed.*/\1/p' <<<"$line")
+  s=$(sed -n 's/.*\b\([0-9][0-9]*\) skipped.*/\1/p' <<<"$line")
+  passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0})) skipped=$((skipped + ${s:-0}))
+  if [ $rc -ne 0 ]; then
+    grep -E '^(FAILED|ERROR|E  |tidy)' "$log" | head -40
+    if [ "${f:-0}" -eq 0 ]; then tail -15 "$log"; fail "$name (exit $rc)"; fi
+  fi
+  printf '%-28s %s\n' "$name" "${line:-no count, exit $rc}"
+}
+
+python_environment() {
+  [ -x .venv/bin/pytest ] && [ .venv/installed -nt tests/python/requirements.txt ] && return
+  python3 -m venv .venv && .venv/bin/pip install -q -r tests/python/requirements.txt \
+    >"$logs/pip.log" 2>&1 && touch .venv/installed || { tail -5 "$logs/pip.log"; fail "pip"; return 1; }
+}
+
+mkdir -p "$logs"
+section "release build"
+if build release all; then
+  section "unit tests"
+  for test in build/bin/*_test; do gtest "$(basename "$test")" "$test"; done
+fi
+
+section "style"
+counted tidy python3 tests/tidy/tidy.py
+
+section "ASan + UBSan core"
+core=(base_test tensor_test op_test text_test ir_test checkpoint_test engine_test compiler_test
+  runtime_test server_test)
+if build dev "${core[@]}"; then
+  for test in "${core[@]}"; do
+    ASAN_OPTIONS=detect_leaks=1 gtest "asan-$test" "build/dev/bin/$test"
+  done
+fi
+
+section "clients"
+if python_environment; then
+  counted python .venv/bin/pytest -q -x --maxfail=20 tests/python
+fi
+
+if [ "$deep" = deep ]; then
+  section "TSan"
+  threaded=(base_test text_test runtime_test server_test)
+  if build tsan "${threaded[@]}"; then
+    for test in "${threaded[@]}"; do gtest "tsan-$test" "build/tsan/bin/$test"; done
+  fi
+  section "clang-tidy"
+  counted clang-tidy tests/tidy/clang_tidy.sh all
+  section "fuzzing"
+  counted fuzz tests/fuzz/run.sh 600
+  section "soak"
+  counted soak .venv/bin/python tests/python/soak.py --minutes 30
+fi
+
+section "done"
+printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+[ "$failed" -eq 0 ]
