@@ -1,0 +1,78 @@
+// The reference implementation of every op: the oracle for all other kernels, CPU and GPU alike.
+//
+// Obvious code, one element after the other: operands are widened to f32 on load, sums are kept in
+// f64 so that no order of summation is favoured, results are rounded once on store. Rows are
+// spread over the pool; results don't depend on the number of threads. Stateless.
+#pragma once
+
+#include <cmath>
+#include <span>
+
+#include "kernels/kernel.h"
+#include "kernels/registry.h"
+#include "tensor/half.h"
+
+namespace ramjet::kernels::reference {
+
+/// One tactic an op, in row_major layout, for every instruction set.
+std::span<const Tactic> tactics();
+
+inline float load_element(const void* data, DType dtype, int64_t i) {
+  switch (dtype) {
+    case DType::kF32: return static_cast<const float*>(data)[i];
+    case DType::kBf16: return bf16_to_f32(static_cast<const bf16_t*>(data)[i]);
+    case DType::kF16: return f16_to_f32(static_cast<const f16_t*>(data)[i]);
+    case DType::kI32: return static_cast<float>(static_cast<const int32_t*>(data)[i]);
+    case DType::kI8: return static_cast<float>(static_cast<const int8_t*>(data)[i]);
+    default: CHECK(false, "the CPU has no arithmetic for this dtype");
+  }
+}
+
+inline int32_t round_to_i32(float value) {
+  if (std::isnan(value)) return 0;
+  if (value >= 2147483648.0f) return INT32_MAX;
+  if (value < -2147483648.0f) return INT32_MIN;
+  return static_cast<int32_t>(std::nearbyint(value));
+}
+
+inline void store_element(void* data, DType dtype, int64_t i, float value) {
+  switch (dtype) {
+    case DType::kF32: static_cast<float*>(data)[i] = value; return;
+    case DType::kBf16: static_cast<bf16_t*>(data)[i] = f32_to_bf16(value); return;
+    case DType::kF16: static_cast<f16_t*>(data)[i] = f32_to_f16(value); return;
+    case DType::kI32: static_cast<int32_t*>(data)[i] = round_to_i32(value); return;
+    default: CHECK(false, "the CPU has no arithmetic for this dtype");
+  }
+}
+
+inline float load(const TensorView& view, int64_t i) {
+  return load_element(view.data, view.dtype, i);
+}
+inline void store(const TensorView& view, int64_t i, float value) {
+  store_element(view.data, view.dtype, i, value);
+}
+
+/// Flat index into `operand` of element `flat` of a tensor of shape `out` it is broadcast to.
+int64_t broadcast_index(const Shape& operand, const Shape& out, int64_t flat);
+
+void matmul(const KernelCall& call);
+void pointwise(const KernelCall& call);
+void norm(const KernelCall& call);
+void add_norm(const KernelCall& call);
+void embedding(const KernelCall& call);
+void gather_rows(const KernelCall& call);
+void reduce(const KernelCall& call);
+void softmax(const KernelCall& call);
+void reshape(const KernelCall& call);
+void transpose(const KernelCall& call);
+void slice(const KernelCall& call);
+void concat(const KernelCall& call);
+void topk(const KernelCall& call);
+void conv(const KernelCall& call);
+void rope_table(const KernelCall& call);
+void rope(const KernelCall& call);
+void kv_append(const KernelCall& call);
+void paged_attention(const KernelCall& call);
+void qkv_rope_append(const KernelCall& call);
+
+}  // namespace ramjet::kernels::reference
