@@ -30,7 +30,7 @@ struct WeightRecipe {
   enum class Combine : uint8_t {
     kNone,
     kStack,       // concatenate along rows: q, k, v
-    kInterleave,  // alternate tiles of 16 rows: gate, up (two accumulators)
+    kInterleave,  // alternate tiles of 16 rows (the last as many as are left): gate, up
   };
   enum class Part : uint8_t { kValues, kScales };  // of a quantized weight
 
@@ -83,6 +83,8 @@ class Graph {
   /// Appends a node whose results have the given types; names are made unique.
   NodeId add_node(OpKind op, std::vector<ValueId> inputs, std::vector<TensorType> results,
                   OpAttrs attrs, std::string name);
+  /// As add_node, for whoever names the results: one name a result.
+  NodeId append_node(Node node, std::vector<std::string> names, std::vector<TensorType> results);
   /// As add_node, but before `position` in the program order.
   NodeId insert_node_before(NodeId position, Node node, std::vector<TensorType> results);
   void erase_node(NodeId node);
@@ -103,9 +105,15 @@ class Graph {
 
  private:
   std::string unique_name(std::string name);
+  ValueId add_value(Value value);
+  NodeId store_node(Node node, std::vector<std::string> names, std::vector<TensorType> results);
   std::vector<NodeId> order_;
   std::map<std::string, int> names_;
 };
+
+/// Limits of a graph, so that hostile text cannot ask for the impossible.
+inline constexpr int64_t kMaxExtent = int64_t{1} << 40;
+inline constexpr int64_t kMaxTensorBytes = int64_t{1} << 46;
 
 /// Operands defined before use, arities, dtypes and shapes of every op, names unique.
 Status verify(const Graph& graph);

@@ -15,6 +15,9 @@ std::optional<int64_t> parse_number(std::string_view text) {
   int64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
+  // So that products of an extent's parts cannot overflow, whatever a file says.
+  constexpr int64_t kMost = int64_t{1} << 40;
+  if (number > kMost || number < -kMost) return std::nullopt;
   return number;
 }
 

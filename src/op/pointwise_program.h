@@ -44,6 +44,9 @@ struct PointwiseInstr {
   bool operator==(const PointwiseInstr&) const = default;
 };
 
+/// Registers a program of a graph may use; kernels size their files by it.
+inline constexpr int kMaxPointwiseRegisters = 64;
+
 int pointwise_arity(PointwiseOp op);
 std::string_view pointwise_name(PointwiseOp op);  // "add", "gelu_tanh"
 

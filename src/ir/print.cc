@@ -1,0 +1,91 @@
+#include <algorithm>
+#include <string>
+
+#include "ir/graph.h"
+#include "ir/text.h"
+#include "op/fields.h"
+
+namespace ramjet::ir {
+namespace {
+
+std::string list_text(const std::vector<std::string>& items) {
+  std::string out = "[";
+  for (size_t i = 0; i < items.size(); ++i) out += (i > 0 ? ", " : "") + quoted(items[i]);
+  return out + "]";
+}
+
+std::string recipe_text(const WeightRecipe& recipe) {
+  const WeightRecipe plain;
+  std::string out = "sources=" + list_text(recipe.sources);
+  if (recipe.combine != plain.combine) {
+    out += std::string(", combine=") + combine_names[static_cast<size_t>(recipe.combine)];
+  }
+  if (recipe.transpose) out += ", transpose=true";
+  if (recipe.quant != plain.quant) {
+    out += std::string(", quant=") + quant_names[static_cast<size_t>(recipe.quant)];
+  }
+  if (recipe.part != plain.part) {
+    out += std::string(", part=") + part_names[static_cast<size_t>(recipe.part)];
+  }
+  if (recipe.layout != plain.layout) out += ", layout=" + quoted(recipe.layout);
+  return out;
+}
+
+void print_node(const Graph& graph, const Node& node, std::string& out) {
+  out += "  ";
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    out += (i > 0 ? ", %" : "%") + graph.value(node.outputs[i]).name;
+  }
+  if (!node.outputs.empty()) out += " = ";
+  out += std::string(op_name(node.op)) + "(";
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    out += (i > 0 ? ", %" : "%") + graph.value(node.inputs[i]).name;
+  }
+  out += ")";
+  if (std::string attrs = attrs_text(node.attrs); !attrs.empty()) out += " {" + attrs + "}";
+  if (!node.name.empty()) out += " " + quoted(node.name);
+  if (!node.fused.empty()) out += " fused=" + list_text(node.fused);
+  if (!node.tactic.empty()) out += " tactic=" + quoted(node.tactic);
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    out += i > 0 ? ", " : " : ";
+    out += type_text(graph.value(node.outputs[i]).type, graph.symbols);
+  }
+  out += "\n";
+}
+
+}  // namespace
+
+std::string quoted(std::string_view text) {
+  std::string out = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c == '\n' ? ' ' : c;
+  }
+  return out + "\"";
+}
+
+std::string print(const Graph& graph) {
+  std::string out = "graph " + quoted(graph.name) + " {\n";
+  for (const Symbol& symbol : graph.symbols) {
+    out += fmt::format("  symbol {} {}..{}..{}\n", symbol.name, symbol.min, symbol.opt, symbol.max);
+  }
+  for (const Value& value : graph.values) {
+    if (value.kind != Value::Kind::kInput) continue;
+    out += fmt::format("  %{} = input : {}\n", value.name, type_text(value.type, graph.symbols));
+  }
+  const auto users = graph.users();
+  for (size_t i = 0; i < graph.values.size(); ++i) {
+    const Value& value = graph.values[i];
+    const bool used = !users[i].empty() || graph.is_output(static_cast<ValueId>(i));
+    if (value.kind != Value::Kind::kWeight || !used) continue;
+    out += fmt::format("  %{} = weight({}) : {}\n", value.name, recipe_text(value.recipe),
+                       type_text(value.type, graph.symbols));
+  }
+  for (NodeId id : graph.order()) print_node(graph, graph.node(id), out);
+  for (const GraphOutput& output : graph.outputs) {
+    out += fmt::format("  output {} = %{}\n", quoted(output.name), graph.value(output.value).name);
+  }
+  return out + "}\n";
+}
+
+}  // namespace ramjet::ir

@@ -1,0 +1,39 @@
+#include "ir/append.h"
+#include "ir/network.h"
+
+namespace ramjet::ir {
+
+StepInputs add_step_inputs(Network& network, int64_t max_blocks) {
+  StepInputs step;
+  step.token_ids = network.input("token_ids", DType::kI32, {"tokens"});
+  step.positions = network.input("positions", DType::kI32, {"tokens"});
+  network.impl().graph.add_symbol({.name = "sequences"});
+  step.query_start = network.input("query_start", DType::kI32, {"sequences+1"});
+  step.kv_len = network.input("kv_len", DType::kI32, {"sequences"});
+  step.block_table = network.input("block_table", DType::kI32, {"sequences", max_blocks});
+  step.logit_rows = network.input("logit_rows", DType::kI32, {"logit_rows"});
+  return step;
+}
+
+Tensor rope_table(const StepInputs& step, const RopeSpec& spec) {
+  return append_one({step.positions, step.query_start, step.kv_len},
+                    {.op = OpKind::kRopeTable, .label = "rope_table", .attrs = spec});
+}
+
+Tensor rope(Tensor x, Tensor table, const RopeDesc& desc) {
+  return append_one({x, table}, {.op = OpKind::kRope, .label = "rope", .attrs = desc});
+}
+
+void kv_append(Tensor k, Tensor v, const StepInputs& step, const AttentionDesc& desc) {
+  const Tensor operands[] = {k, v, step.query_start, step.kv_len, step.block_table};
+  append(operands, {.op = OpKind::kKvAppend, .label = "kv_append", .attrs = desc});
+}
+
+Tensor paged_attention(Tensor q, const StepInputs& step, Tensor sinks, const AttentionDesc& desc) {
+  AppendOp op{.op = OpKind::kPagedAttention, .label = "paged_attention", .attrs = desc};
+  const std::initializer_list<Tensor> plain = {q, step.query_start, step.kv_len, step.block_table};
+  if (sinks.network() == nullptr) return append_one(plain, std::move(op));
+  return append_one({q, step.query_start, step.kv_len, step.block_table, sinks}, std::move(op));
+}
+
+}  // namespace ramjet::ir

@@ -1,0 +1,168 @@
+#include <algorithm>
+#include <set>
+#include <string>
+
+#include "ir/graph.h"
+#include "ir/infer.h"
+#include "op/fields.h"
+
+namespace ramjet::ir {
+namespace {
+
+/// The extent at a value of its symbol; nullopt outside of 0 .. kMaxExtent.
+std::optional<int64_t> bounded(const Dim& dim, int64_t symbol) {
+  int64_t extent = 0;
+  if (dim.fixed()) {
+    extent = dim.offset;
+  } else if (__builtin_mul_overflow(dim.factor, symbol, &extent) ||
+             __builtin_add_overflow(extent, dim.offset, &extent)) {
+    return std::nullopt;
+  }
+  if (extent < 0 || extent > kMaxExtent) return std::nullopt;
+  return extent;
+}
+
+Status check_symbols(const Graph& graph) {
+  std::set<std::string_view> names;
+  for (const Symbol& symbol : graph.symbols) {
+    if (symbol.name.empty() || !names.insert(symbol.name).second) {
+      return invalid_argument("symbol '{}' is declared twice or has no name", symbol.name);
+    }
+    const bool good = symbol.min >= 0 && symbol.min <= symbol.opt && symbol.opt <= symbol.max &&
+                      symbol.max <= kMaxExtent;
+    if (good) continue;
+    return invalid_argument("symbol '{}': {}..{}..{} is no range min <= opt <= max", symbol.name,
+                            symbol.min, symbol.opt, symbol.max);
+  }
+  return ok_status();
+}
+
+Status check_recipe(const Value& value) {
+  const WeightRecipe& recipe = value.recipe;
+  const bool floats = is_compute_float(value.type.dtype);
+  std::string_view bad;
+  if (recipe.sources.empty()) bad = "has no source";
+  if (recipe.combine == WeightRecipe::Combine::kNone && recipe.sources.size() > 1) {
+    bad = "has several sources but does not combine them";
+  }
+  if (recipe.combine == WeightRecipe::Combine::kInterleave && recipe.sources.size() != 2) {
+    bad = "interleaves other than two sources";
+  }
+  if (value.type.rank() > 2 &&
+      (recipe.transpose || recipe.combine != WeightRecipe::Combine::kNone)) {
+    bad = "is transformed but no matrix";
+  }
+  if (recipe.quant == WeightQuant::kInt8Channel) {
+    if (recipe.part == WeightRecipe::Part::kValues
+            ? value.type.dtype != DType::kI8 || value.type.rank() != 2
+            : value.type.dtype != DType::kF32 || value.type.rank() != 1) {
+      bad = "is quantized, so wants i8[N, K] values or f32[N] scales";
+    }
+  } else if (recipe.part == WeightRecipe::Part::kScales) {
+    bad = "has scales but is not quantized";
+  }
+  for (const Dim& dim : value.type.dims) {
+    if (!dim.fixed()) bad = "has a symbolic extent";
+  }
+  if (bad.empty() && !floats && recipe.combine != WeightRecipe::Combine::kNone &&
+      recipe.quant == WeightQuant::kNone) {
+    bad = "is combined but holds no floats";
+  }
+  if (bad.empty()) return ok_status();
+  return invalid_argument("weight %{} {}", value.name, bad);
+}
+
+Status check_value(const Graph& graph, const Value& value) {
+  if (value.type.rank() > Shape::kMaxRank) {
+    return invalid_argument("%{} has rank {}, at most {} is possible", value.name,
+                            value.type.rank(), Shape::kMaxRank);
+  }
+  int64_t bytes = dtype_bytes(value.type.dtype);
+  for (const Dim& dim : value.type.dims) {
+    if (dim.symbol >= static_cast<int>(graph.symbols.size())) {
+      return invalid_argument("%{} uses an undeclared symbol", value.name);
+    }
+    const Symbol range = dim.fixed() ? Symbol{} : graph.symbols[static_cast<size_t>(dim.symbol)];
+    const auto low = bounded(dim, range.min), high = bounded(dim, range.max);
+    if (!low || !high || __builtin_mul_overflow(bytes, std::max(*low, *high), &bytes) ||
+        bytes > kMaxTensorBytes) {
+      return invalid_argument("%{} : {} is negative or too large within its profile", value.name,
+                              type_text(value.type, graph.symbols));
+    }
+  }
+  if (value.kind == Value::Kind::kWeight) return check_recipe(value);
+  return ok_status();
+}
+
+Status check_node(const Graph& graph, const Node& node) {
+  if (node.attrs.index() != default_attrs(node.op).index()) {
+    return invalid_argument("attributes are of another op");
+  }
+  std::vector<TensorType> inputs, stated;
+  for (ValueId id : node.inputs) inputs.push_back(graph.value(id).type);
+  for (ValueId id : node.outputs) stated.push_back(graph.value(id).type);
+  ASSIGN_OR_RETURN(const std::vector<TensorType> inferred,
+                   infer_types({node.op, &node.attrs, inputs, graph.symbols, stated}));
+  if (inferred.size() != stated.size()) {
+    return invalid_argument("{} results stated, wants {}", stated.size(), inferred.size());
+  }
+  for (size_t i = 0; i < stated.size(); ++i) {
+    const bool dtype_fits = stores_any_float(node.op) ? is_compute_float(stated[i].dtype)
+                                                      : stated[i].dtype == inferred[i].dtype;
+    if (stated[i].dims == inferred[i].dims && dtype_fits) continue;
+    return invalid_argument("result %{} is stated as {}, follows as {}",
+                            graph.value(node.outputs[i]).name, type_text(stated[i], graph.symbols),
+                            type_text(inferred[i], graph.symbols));
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+Status verify(const Graph& graph) {
+  RETURN_IF_ERROR(check_symbols(graph));
+  std::set<std::string_view> names;
+  std::vector<bool> defined(graph.values.size());
+  for (size_t i = 0; i < graph.values.size(); ++i) {
+    const Value& value = graph.values[i];
+    if (!names.insert(value.name).second) {
+      return invalid_argument("value %{} is defined twice", value.name);
+    }
+    defined[i] = value.kind != Value::Kind::kResult;
+    if (defined[i]) RETURN_IF_ERROR(check_value(graph, value));
+  }
+  auto known = [&](ValueId id) {
+    return id >= 0 && static_cast<size_t>(id) < defined.size() && defined[static_cast<size_t>(id)];
+  };
+  for (NodeId id : graph.order()) {
+    const Node& node = graph.node(id);
+    const std::string label = fmt::format("{} '{}'", op_name(node.op), node.name);
+    if (node.erased) return invalid_argument("{}: erased, but in the program", label);
+    for (ValueId input : node.inputs) {
+      if (!known(input))
+        return invalid_argument("{}: an operand is used before it is defined", label);
+    }
+    for (ValueId output : node.outputs) {
+      if (output < 0 || static_cast<size_t>(output) >= defined.size() || known(output)) {
+        return invalid_argument("{}: a result is defined twice or not at all", label);
+      }
+      if (graph.value(output).producer != id) {
+        return invalid_argument("{}: its result names another producer", label);
+      }
+      if (Status s = check_value(graph, graph.value(output)); !s.ok()) {
+        return s.error().with_context(label);
+      }
+      defined[static_cast<size_t>(output)] = true;
+    }
+    if (Status s = check_node(graph, node); !s.ok()) return s.error().with_context(label);
+  }
+  std::set<std::string_view> output_names;
+  for (const GraphOutput& output : graph.outputs) {
+    if (!known(output.value) || !output_names.insert(output.name).second) {
+      return invalid_argument("output '{}' is undefined or named twice", output.name);
+    }
+  }
+  return ok_status();
+}
+
+}  // namespace ramjet::ir
