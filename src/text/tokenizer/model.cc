@@ -1,0 +1,78 @@
+#include "text/tokenizer/model.h"
+
+#include "base/json.h"
+#include "text/tokenizer/bpe.h"
+
+namespace ramjet::text {
+namespace {
+
+Result<Vocabulary> parse_vocabulary(const Json& json) {
+  if (!json.is_object()) return invalid_argument("model.vocab is not an object");
+  Vocabulary vocabulary(json.size());
+  for (const auto& [token, id] : json.items()) {
+    if (!id.is_number_integer()) return invalid_argument("token '{}' has no integer id", token);
+    RETURN_IF_ERROR(vocabulary.add(token, id.get<int64_t>()));
+  }
+  return vocabulary;
+}
+
+Result<BpeModel::Merge> parse_merge(const Json& json, size_t rank) {
+  if (json.is_array() && json.size() == 2) {
+    return BpeModel::Merge{json[0].get_ref<const std::string&>(),
+                           json[1].get_ref<const std::string&>()};
+  }
+  if (!json.is_string()) return invalid_argument("merge {} is neither a string nor a pair", rank);
+  const std::string_view line = json.get_ref<const std::string&>();
+  const size_t space = line.find(' ');
+  if (space == line.npos || line.find(' ', space + 1) != line.npos) {
+    return invalid_argument("merge {}: '{}' is not two tokens with a space between", rank, line);
+  }
+  return BpeModel::Merge{line.substr(0, space), line.substr(space + 1)};
+}
+
+std::string string_or_empty(const Json& json, const char* key) {
+  const auto it = json.find(key);
+  return it == json.end() || it->is_null() ? "" : it->get<std::string>();
+}
+
+Result<std::unique_ptr<Model>> parse_bpe(const Json& json) {
+  if (const auto it = json.find("dropout");
+      it != json.end() && !it->is_null() && it->get<double>() != 0) {
+    return unsupported("BPE dropout {}: encoding would be random; set it to null",
+                       it->get<double>());
+  }
+  BpeConfig config;
+  if (const auto it = json.find("unk_token"); it != json.end() && !it->is_null()) {
+    config.unk_token = it->get<std::string>();
+  }
+  config.continuing_subword_prefix = string_or_empty(json, "continuing_subword_prefix");
+  config.end_of_word_suffix = string_or_empty(json, "end_of_word_suffix");
+  config.fuse_unk = json.value("fuse_unk", false);
+  config.byte_fallback = json.value("byte_fallback", false);
+  config.ignore_merges = json.value("ignore_merges", false);
+  ASSIGN_OR_RETURN(Vocabulary vocabulary, parse_vocabulary(json.at("vocab")));
+  std::vector<BpeModel::Merge> merges;
+  const Json& list = json.at("merges");
+  if (!list.is_array()) return invalid_argument("model.merges is not a list");
+  merges.reserve(list.size());
+  for (const Json& item : list) {
+    if (item.is_string() && item.get_ref<const std::string&>().starts_with("#version")) continue;
+    ASSIGN_OR_RETURN(const BpeModel::Merge merge, parse_merge(item, merges.size()));
+    merges.push_back(merge);
+  }
+  return BpeModel::create(std::move(config), std::move(vocabulary), merges);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Model>> Model::from_json(const Json& json) {
+  if (!json.is_object()) return invalid_argument("'model' is not an object");
+  // Files of old library versions carry no type.
+  const auto type = json.contains("type")     ? json.at("type").get<std::string>()
+                    : json.contains("merges") ? std::string("BPE")
+                                              : std::string("without a type");
+  if (type == "BPE") return parse_bpe(json);
+  return unsupported("tokenizer model '{}' is not supported; BPE is", type.substr(0, 40));
+}
+
+}  // namespace ramjet::text

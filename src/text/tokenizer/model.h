@@ -1,0 +1,29 @@
+// Model: turns one word into token ids (tokenizer.json's "model").
+//
+// Immutable; any thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "text/tokenizer/vocabulary.h"
+
+namespace ramjet::text {
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  /// Appends the ids of `word`, valid UTF-8 and not empty. False when a character is unknown and
+  /// the vocabulary lacks the token that should stand for it.
+  virtual bool encode(std::string_view word, std::vector<int32_t>& out) const = 0;
+  virtual const Vocabulary& vocabulary() const = 0;
+
+  /// May throw nlohmann exceptions on ill-typed JSON; the loader catches.
+  static Result<std::unique_ptr<Model>> from_json(const nlohmann::json& json);
+};
+
+}  // namespace ramjet::text

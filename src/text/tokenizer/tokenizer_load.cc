@@ -1,0 +1,97 @@
+#include <filesystem>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "text/tokenizer/tokenizer_impl.h"
+#include "text/tokenizer/utf8.h"
+
+namespace ramjet::text {
+namespace {
+
+constexpr size_t kMaxFileBytes = size_t{256} << 20;
+constexpr int kMaxDepth = 48;
+
+const Json& member(const Json& json, const char* key) {
+  static const Json null;
+  const auto it = json.find(key);
+  return it == json.end() ? null : *it;
+}
+
+Result<std::unique_ptr<Tokenizer::Impl>> build(const Json& json) {
+  if (!json.is_object() || !json.contains("model")) {
+    return invalid_argument("not a tokenizer.json: there is no object with a 'model'");
+  }
+  auto impl = std::make_unique<Tokenizer::Impl>();
+  ASSIGN_OR_RETURN(impl->normalizer, Normalizer::from_json(member(json, "normalizer")));
+  ASSIGN_OR_RETURN(impl->pre_tokenizer, PreTokenizer::from_json(member(json, "pre_tokenizer")));
+  ASSIGN_OR_RETURN(impl->post_processor, PostProcessor::from_json(member(json, "post_processor")));
+  ASSIGN_OR_RETURN(impl->decoder, Decoder::from_json(member(json, "decoder")));
+  ASSIGN_OR_RETURN(impl->model, Model::from_json(member(json, "model")));
+  const Vocabulary& vocabulary = impl->model->vocabulary();
+  ASSIGN_OR_RETURN(impl->added, AddedTokens::from_json(member(json, "added_tokens"), vocabulary,
+                                                       impl->normalizer.get()));
+  if (impl->decoder != nullptr) impl->decoder->describe(impl->traits);
+  impl->vocab_size = vocabulary.end_id();
+  for (const auto& [id, token] : impl->added.by_id()) {
+    impl->vocab_size = std::max(impl->vocab_size, id + 1);
+    if (token.special) impl->special_ids.push_back(id);
+  }
+  return impl;
+}
+
+Result<std::unique_ptr<Tokenizer>> load_folder(const std::string& folder) {
+  const auto path = [&](const char* name) { return folder + "/" + name; };
+  if (path_exists(path("tokenizer.json"))) return Tokenizer::load(path("tokenizer.json"));
+  if (path_exists(path("vocab.json")) && path_exists(path("merges.txt"))) {
+    ASSIGN_OR_RETURN(std::string vocab, read_file(path("vocab.json"), kMaxFileBytes));
+    ASSIGN_OR_RETURN(std::string merges, read_file(path("merges.txt"), kMaxFileBytes));
+    std::string config;
+    if (path_exists(path("tokenizer_config.json"))) {
+      ASSIGN_OR_RETURN(config, read_file(path("tokenizer_config.json"), kMaxFileBytes));
+    }
+    ASSIGN_OR_RETURN(std::string json, json_from_vocab_and_merges(vocab, merges, config));
+    return Tokenizer::from_json(json);
+  }
+  if (path_exists(path("tokenizer.model"))) return Tokenizer::load(path("tokenizer.model"));
+  return not_found("{}: no tokenizer.json, no vocab.json with merges.txt, no tokenizer.model",
+                   folder);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Tokenizer>> Tokenizer::from_json(std::string_view text) {
+  if (text.size() > kMaxFileBytes) {
+    return invalid_argument("tokenizer.json of {} bytes, the limit is {}", text.size(),
+                            kMaxFileBytes);
+  }
+  // The components read well-typed JSON with nlohmann's throwing accessors; ill-typed ends here.
+  try {
+    ASSIGN_OR_RETURN(const Json json, parse_json(text, kMaxDepth));
+    ASSIGN_OR_RETURN(std::unique_ptr<Impl> impl, build(json));
+    impl->serialized = std::string(text);
+    return std::make_unique<Tokenizer>(std::move(impl));
+  } catch (const Json::exception& e) {
+    return invalid_argument("tokenizer.json: {}", e.what());
+  } catch (const std::bad_alloc&) {
+    return make_error(ErrorCode::kResourceExhausted, "no memory for this tokenizer.json");
+  }
+}
+
+Result<std::unique_ptr<Tokenizer>> Tokenizer::from_serialized(std::string_view bytes) {
+  return from_json(bytes);
+}
+
+Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string& path) {
+  if (is_directory(path)) return load_folder(path);
+  ASSIGN_OR_RETURN(std::string text, read_file(path, kMaxFileBytes));
+  if (std::filesystem::path(path).extension() == ".model") {
+    Result<std::string> json = json_from_tiktoken(text);
+    if (!json.ok()) return json.error().with_context(path);
+    text = std::move(json).value();
+  }
+  Result<std::unique_ptr<Tokenizer>> out = from_json(text);
+  if (!out.ok()) return out.error().with_context(path);
+  return out;
+}
+
+}  // namespace ramjet::text
