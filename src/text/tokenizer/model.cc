@@ -16,18 +16,26 @@ Result<Vocabulary> parse_vocabulary(const Json& json) {
   return vocabulary;
 }
 
-Result<BpeModel::Merge> parse_merge(const Json& json, size_t rank) {
+/// "a b". Some published files have lost their no-break spaces to plain ones, so that a line has
+/// more than one space; then the parts must be tokens that join to a token, or we refuse.
+Result<BpeModel::Merge> parse_merge(const Json& json, size_t rank, const Vocabulary& vocabulary) {
   if (json.is_array() && json.size() == 2) {
     return BpeModel::Merge{json[0].get_ref<const std::string&>(),
                            json[1].get_ref<const std::string&>()};
   }
   if (!json.is_string()) return invalid_argument("merge {} is neither a string nor a pair", rank);
   const std::string_view line = json.get_ref<const std::string&>();
-  const size_t space = line.find(' ');
-  if (space == line.npos || line.find(' ', space + 1) != line.npos) {
-    return invalid_argument("merge {}: '{}' is not two tokens with a space between", rank, line);
+  const size_t only = line.find(' ');
+  const bool ambiguous = only != line.npos && line.find(' ', only + 1) != line.npos;
+  for (size_t space = only; space != line.npos; space = line.find(' ', space + 1)) {
+    const BpeModel::Merge merge{line.substr(0, space), line.substr(space + 1)};
+    if (!ambiguous) return merge;
+    if (vocabulary.find(merge.first) && vocabulary.find(merge.second) &&
+        vocabulary.find(std::string(merge.first) + std::string(merge.second))) {
+      return merge;
+    }
   }
-  return BpeModel::Merge{line.substr(0, space), line.substr(space + 1)};
+  return invalid_argument("merge {}: '{}' is not two tokens with a space between", rank, line);
 }
 
 std::string string_or_empty(const Json& json, const char* key) {
@@ -57,7 +65,7 @@ Result<std::unique_ptr<Model>> parse_bpe(const Json& json) {
   merges.reserve(list.size());
   for (const Json& item : list) {
     if (item.is_string() && item.get_ref<const std::string&>().starts_with("#version")) continue;
-    ASSIGN_OR_RETURN(const BpeModel::Merge merge, parse_merge(item, merges.size()));
+    ASSIGN_OR_RETURN(const BpeModel::Merge merge, parse_merge(item, merges.size(), vocabulary));
     merges.push_back(merge);
   }
   return BpeModel::create(std::move(config), std::move(vocabulary), merges);
