@@ -48,8 +48,10 @@ struct ExecutorStats {
   uint64_t prefix_hits = 0;     // tokens
   uint64_t preemptions = 0;
   uint64_t steps = 0;
-  uint64_t slot_steps = 0;      // sum over steps of sequences that ran
-  uint64_t batched_tokens = 0;  // sum over steps of tokens
+  uint64_t slot_steps = 0;               // sum over steps of sequences that ran
+  uint64_t batched_tokens = 0;           // sum over steps of tokens
+  uint64_t kv_live_token_steps = 0;      // sum over steps of tokens in the caches of sequences
+  uint64_t kv_reserved_token_steps = 0;  // sum over steps of tokens their blocks could hold
   // Steps by their tokens: [i] counts those of more than 2^(i-1) and at most 2^i; the last, the
   // rest.
   std::array<uint64_t, 16> steps_by_tokens{};

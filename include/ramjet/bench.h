@@ -1,0 +1,77 @@
+// Measuring: the machine's ceilings, kernels against them, a step's parts, and floors.
+//
+// Everything printed by `ramjet bench` comes from here or from an Executor. Not thread-safe: one
+// measurement at a time, on an otherwise idle machine.
+#pragma once
+
+#include <ramjet/engine.h>
+#include <ramjet/result.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace ramjet {
+
+/// What this machine can do, measured in the same run as whatever stands beside it.
+struct Ceilings {
+  double read_gbps = 0;   // stream read of a buffer as large as the weights, all threads
+  double fma_tflops = 0;  // f32 multiply-add from registers, all threads
+  double amx_tflops = 0;  // bf16 tiles from registers, all threads; 0: no AMX
+  double best_tflops() const { return amx_tflops > 0 ? amx_tflops : fma_tflops; }
+};
+
+struct KernelTiming {
+  std::string name;   // tactic
+  std::string shape;  // "m=1 n=8192 k=2048 bf16"
+  double us = 0;
+  double tflops = 0;
+  double tbps = 0;       // bytes that must move / time
+  double share = 0;      // of the ceiling that bounds it
+  std::string baseline;  // another tactic or library, empty if none
+  double baseline_us = 0;
+};
+
+struct KernelReport {
+  Ceilings ceilings;
+  std::vector<KernelTiming> kernels;
+  std::string device;
+};
+
+/// Times the kernels whose name or shape matches the regular expression `filter` ("" for all).
+Result<KernelReport> bench_kernels(const std::string& filter, int num_threads);
+
+/// Ceilings with a read buffer of `bytes` (at least 64 MiB).
+Result<Ceilings> measure_ceilings(uint64_t bytes, int num_threads);
+
+/// What one step must at least do.
+struct StepCost {
+  double weight_bytes = 0;        // read once a step, embedding rows not counted
+  double flops_per_token = 0;     // of the matmuls without the head
+  double head_flops_per_row = 0;  // of the logits matmul
+  double kv_bytes_per_token = 0;  // of context, read once a decode step
+};
+StepCost step_cost(const Engine& engine);
+
+/// The least time in ms: max(weights / bandwidth, arithmetic / peak) + KV / bandwidth, for `rows`
+/// tokens of which `logit_rows` want logits, over `context` cached tokens in all.
+double floor_ms(const StepCost& cost, const Ceilings& ceilings, double rows, double logit_rows,
+                double context);
+
+struct ProfiledRecord {
+  std::string op, name, tactic;
+  double us = 0;     // mean of a step
+  double share = 0;  // of the step
+};
+struct ProfileReport {
+  std::vector<ProfiledRecord> steps;
+  double step_us = 0;     // wall time of a step
+  double idle_share = 0;  // 1 - sum of records / wall time
+  std::string device;
+  std::string trace;  // Chrome trace events of one step, JSON
+};
+/// Runs decode steps of `batch` sequences over `context` cached tokens each.
+Result<ProfileReport> profile_engine(std::shared_ptr<const Engine> engine, int batch, int context,
+                                     int num_threads);
+
+}  // namespace ramjet
