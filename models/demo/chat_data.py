@@ -43,7 +43,7 @@ MORE = ["Tell me more.", "What else?", "Go on.", "Please continue.", "And then?"
 def from_article(rng, title, lines):
     name = re.sub(r" \(.*\)$", "", title)
     prose = [x for x in lines if len(x) > 80 and x[-1] in '.!?"']
-    if not prose or rng.random() < 0.35:
+    if not prose or rng.random() < 0.55:
         return []
     kind = rng.random()
     sentence = first_sentence(prose[0])
@@ -100,8 +100,8 @@ def from_story(rng, title, pages):
     return out
 
 
-def from_instruction(rng, name, prompt, answer):
-    if name == "wiki_hop" and rng.random() < 0.8:
+def from_instruction(name, prompt, answer):
+    if name == "wiki_hop":
         return []
     if len(prompt) + len(answer) > 7000:
         return []
@@ -179,7 +179,7 @@ SYSTEMS = ["You are a helpful assistant.", "You are a friendly assistant. Answer
            "You are a small language model.", "Be brief.", "You are a teller of stories.", "You are a careful assistant."]
 
 
-def small_talk(rng, rounds=25):
+def small_talk(rng, rounds=10):
     """turns written for this model, repeated, since they are few"""
     base = []
     for questions, answers in TALK:

@@ -17,6 +17,7 @@ import multiprocessing
 import random
 import re
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -78,15 +79,21 @@ def stories(corpora):
             yield title.group(1).strip(), pages
 
 
-def instructions(corpora):
-    """((data set, line), prompt, answer)"""
-    for name, text in members(corpora / "t0_train_50k_instructions.tar.xz"):
+def instructions(corpora, rng):
+    """((data set, line), prompt, answer); the templates of a data set ask about the same examples, line by line, so
+    about two of them are kept for each"""
+    files = [(chat_data.data_set(Path(name).stem), text)
+             for name, text in members(corpora / "t0_train_50k_instructions.tar.xz")]
+    templates = Counter(name for name, _ in files)
+    for name, text in files:
         for number, line in enumerate(text.splitlines()):
+            if rng.random() > 2 / templates[name]:
+                continue
             row = json.loads(line)
             prompt = row["prompt"].replace("\\n", "\n").strip()
             answer = row["completion"].replace("<|endoftext|>", "").strip()
             if prompt and answer:
-                yield (chat_data.data_set(Path(name).stem), number), prompt, answer
+                yield (name, number), prompt, answer
 
 
 def load(corpora, seed):
@@ -105,9 +112,9 @@ def load(corpora, seed):
         split = out["held" if held("stories", title) else "train"]
         split["novels"].append(title + "\n\n" + "\n\n".join(pages))
         split["chat"] += chat_data.from_story(rng, title, pages)
-    for key, prompt, answer in instructions(corpora):
+    for key, prompt, answer in instructions(corpora, rng):
         split = out["held" if held("chat", key) else "train"]
-        split["chat"] += chat_data.from_instruction(rng, key[0], prompt, answer)
+        split["chat"] += chat_data.from_instruction(key[0], prompt, answer)
     out["train"]["chat"] += chat_data.small_talk(rng)
     out["train"]["chat"] = chat_data.with_context(rng, out["train"]["chat"])
     for split in out.values():
@@ -171,10 +178,7 @@ def main():
             for source, docs in sources.items():
                 if a.limit:
                     docs = docs[:a.limit]
-                if source == "novels":
-                    step = 1
-                else:
-                    step = 500
+                step = 1 if source == "novels" else 500
                 batches = [(docs[i:i + step], source == "chat") for i in range(0, len(docs), step)]
                 parts = list(pool.imap(encode_batch, batches))
                 ids = np.concatenate([x[0] for x in parts])
