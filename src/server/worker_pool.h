@@ -1,8 +1,7 @@
 // WorkerPool: threads that run tasks in the order they came. Keeps tokenizing, templating and
 // detokenizing off the I/O threads and off the step loop.
 //
-// Thread-safe. A task must not throw; one that does is logged and dropped. The destructor runs
-// what is queued, then joins. Idle workers sleep.
+// Thread-safe. A task must not throw; one that does is logged and dropped. Idle workers sleep.
 #pragma once
 
 #include <condition_variable>
@@ -22,6 +21,8 @@ class WorkerPool {
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   void post(std::function<void()> task);
+  /// Runs what is queued, then joins; what is posted later is dropped. The destructor does it too.
+  void stop();
 
  private:
   void run();

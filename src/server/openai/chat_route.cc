@@ -1,0 +1,54 @@
+#include <utility>
+
+#include "base/json.h"
+#include "server/openai/fields.h"
+#include "server/openai/prepare.h"
+#include "server/openai/reply.h"
+
+namespace ramjet::server {
+namespace {
+
+/// Everything up to the executor; the error to answer with, if there is one.
+std::optional<ApiError> prepare_chat(const ModelHost& host, const std::string& body,
+                                     ChatRequest& request, GenerationSpec& spec) {
+  OrderedJson json;
+  if (auto error = parse_body(body, json)) return error;
+  if (auto error = parse_chat(json, facts_of(host), request)) return error;
+  const GenerationRequest& common = request.common;
+  if (auto error = check_model(host, common.model)) return error;
+  std::string text;
+  if (auto error = render(host, request.prompt, text)) return error;
+  std::vector<int32_t> ids;
+  if (auto error = tokenize(host, text, common.text.add_special_tokens, ids)) return error;
+  if (auto error = finish_prompt(host, common.text, ids)) return error;
+  if (auto error = make_request(host, common, ids.size(), spec.request)) return error;
+  spec.prompts.push_back(std::move(ids));
+  spec.text_offsets.push_back(0);
+  spec.text = common.text;
+  return std::nullopt;
+}
+
+void chat(AppState& state, RequestContext context) {
+  if (refuse_if_draining(state, context)) return;
+  auto request = std::make_shared<ChatRequest>();  // with the format
+  GenerationSpec spec;
+  if (auto error = prepare_chat(*state.host, context.request().body, *request, spec)) {
+    return reply_error(state, context, *error);
+  }
+  const std::string id = answer_id("chatcmpl-", context, request->common);
+  auto format = make_chat_format(answer_head(*state.host, id, request->common.model), request,
+                                 spec.prompts[0], state.host->tokenizer());
+  const StreamOptions stream = request->common.stream;
+  start_generation(state, std::move(context), std::move(spec), stream, id, std::move(format));
+}
+
+}  // namespace
+
+void add_chat_routes(Router& router, AppState& state) {
+  router.add({.method = "POST",
+              .pattern = "/v1/chat/completions",
+              .heavy = true,
+              .handler = [&state](RequestContext context) { chat(state, std::move(context)); }});
+}
+
+}  // namespace ramjet::server

@@ -1,0 +1,148 @@
+#include "server/server.h"
+
+#include <atomic>
+#include <chrono>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "base/log.h"
+#include "server/app_state.h"
+
+namespace ramjet::server {
+namespace {
+
+constexpr size_t kMaxRequestIdBytes = 128;
+
+std::string random_id() {
+  thread_local std::mt19937_64 generator{std::random_device{}()};
+  return fmt::format("{:016x}{:016x}", generator(), generator());
+}
+
+/// Ids go into headers and logs, so only plain ones are taken over.
+bool is_plain_id(std::string_view id) {
+  if (id.empty() || id.size() > kMaxRequestIdBytes) return false;
+  for (char c : id) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '_' || c == '.' || c == ':';
+    if (!plain) return false;
+  }
+  return true;
+}
+
+bool takes_json(const HttpRequest& request) {
+  const std::string type = lower_case(request.header("content-type"));
+  if (type.empty()) return true;
+  const std::string media = type.substr(0, type.find(';'));
+  return media.find("application/json") != std::string::npos || media.ends_with("+json");
+}
+
+}  // namespace
+
+struct Server::Impl {
+  std::unique_ptr<AppState> state;
+  Router router;
+  std::unique_ptr<HttpServer> http;
+  std::atomic<HttpServer*> listening{nullptr};  // http, once it is there: handlers start earlier
+  bool drained = false;
+
+  void handle(const std::shared_ptr<Exchange>& exchange);
+  void options(const RequestContext& context, const Router::Match& match) const;
+};
+
+void Server::Impl::options(const RequestContext& context, const Router::Match& match) const {
+  reply(*state, context,
+        {.status = 204,
+         .headers = {{"Allow", match.allow},
+                     {"Access-Control-Allow-Methods", match.allow},
+                     {"Access-Control-Allow-Headers", "*, Authorization"},
+                     {"Access-Control-Max-Age", "86400"}}});
+}
+
+/// Runs on an I/O thread: looks up the route and hands over.
+void Server::Impl::handle(const std::shared_ptr<Exchange>& exchange) {
+  RequestContext context{.exchange = exchange, .start_s = steady_s()};
+  const HttpRequest& request = exchange->request();
+  const std::string_view id = request.header("x-request-id");
+  context.client_chose_id = is_plain_id(id);
+  context.request_id = context.client_chose_id ? std::string(id) : random_id();
+  exchange->add_header("X-Request-Id", context.request_id);
+  exchange->add_header("Access-Control-Allow-Origin", "*");
+
+  Router::Match match = router.find(request.method, request.path);
+  if (!match.path_known) {
+    return reply_error(*state, context,
+                       error_of_status(404, "there is no such route; see / for those there are"));
+  }
+  if (request.method == "OPTIONS") return options(context, match);
+  if (match.route == nullptr) {
+    HttpResponse response =
+        error_response(error_of_status(405, "this route takes only " + match.allow));
+    response.headers.emplace_back("Allow", match.allow);
+    return reply(*state, context, std::move(response));
+  }
+  if (match.route->needs_key && !state->keys.admits(request)) {
+    ApiError error = error_of_status(401, "a valid API key is needed: Authorization: Bearer KEY");
+    error.code = "invalid_api_key";
+    return reply_error(*state, context, error);
+  }
+  if (request.method == "POST" && !takes_json(request)) {
+    return reply_error(*state, context,
+                       error_of_status(415, "the Content-Type must be application/json"));
+  }
+  context.rest = std::move(match.rest);
+  WorkerPool& pool = match.route->heavy ? state->heavy : state->light;
+  pool.post([route = match.route, context = std::move(context)]() mutable {
+    route->handler(std::move(context));
+  });
+}
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Result<std::unique_ptr<Server>> Server::start(ServerOptions options,
+                                              std::unique_ptr<ModelHost> host) {
+  auto impl = std::make_unique<Impl>();
+  impl->state = std::make_unique<AppState>(std::move(host), options.api_keys, options.workers);
+  impl->state->log_requests = options.log_requests;
+  AppState& state = *impl->state;
+  state.http_stats = [raw = impl.get()] {
+    const HttpServer* http = raw->listening;
+    return http == nullptr ? HttpServerStats{} : http->stats();
+  };
+  add_ops_routes(impl->router, state);
+  add_models_routes(impl->router, state);
+  add_completion_routes(impl->router, state);
+  add_chat_routes(impl->router, state);
+  add_tokenize_routes(impl->router, state);
+  auto http = HttpServer::start(
+      options.http,
+      [raw = impl.get()](const std::shared_ptr<Exchange>& exchange) { raw->handle(exchange); });
+  if (!http.ok()) return std::move(http).error();
+  impl->http = std::move(http).value();
+  impl->listening = impl->http.get();
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+Server::~Server() { drain(0); }
+
+int Server::port() const { return impl_->http->port(); }
+
+void Server::begin_drain() { impl_->state->draining = true; }
+
+void Server::drain(double deadline_s) {
+  if (std::exchange(impl_->drained, true)) return;
+  begin_drain();
+  const double end_s = steady_s() + deadline_s;
+  const auto wait = [this](double until_s) {
+    while (impl_->state->active > 0 && steady_s() < until_s) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  };
+  wait(end_s);
+  const Status drained = impl_->state->host->backend().drain(std::max(0.0, end_s - steady_s()));
+  if (!drained.ok()) log_warn("drain: {}", drained.error().message);
+  wait(steady_s() + 5);  // the last events are on their way
+  impl_->http->stop(2);
+}
+
+}  // namespace ramjet::server

@@ -1,0 +1,45 @@
+// Server: a model behind HTTP. Ties the HTTP core, the routes, the workers and the metrics.
+//
+// Thread-safe. Owns everything below it, the model host and its backend included.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "server/http/http_server.h"
+#include "server/model_host.h"
+
+namespace ramjet::server {
+
+struct ServerOptions {
+  HttpServer::Options http;
+  std::vector<std::string> api_keys;  // none: everyone is let in
+  int workers = 2;                    // of each of the two pools
+  bool log_requests = true;
+};
+
+class Server {
+ public:
+  /// Returns once it can answer.
+  static Result<std::unique_ptr<Server>> start(ServerOptions options,
+                                               std::unique_ptr<ModelHost> host);
+  /// drain(0) if that was not called.
+  ~Server();
+
+  int port() const;
+  /// /health and new work get 503 from now on.
+  void begin_drain();
+  /// begin_drain(), waits up to `deadline_s` for running requests, ends the rest with an error,
+  /// and closes. Idempotent.
+  void drain(double deadline_s);
+
+  struct Impl;
+
+ private:
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace ramjet::server
