@@ -3,11 +3,11 @@
 
 #include <span>
 
+#include "kernels/cpu/layouts.h"
 #include "kernels/registry.h"
 
 namespace ramjet::kernels::cpu {
 
 std::span<const Tactic> tactics();
-std::span<const WeightLayout> layouts();
 
 }  // namespace ramjet::kernels::cpu

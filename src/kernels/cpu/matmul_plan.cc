@@ -1,0 +1,82 @@
+#include "kernels/cpu/matmul_plan.h"
+
+#include <algorithm>
+
+namespace ramjet::kernels::cpu {
+namespace {
+
+bool real(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBf16 || dtype == DType::kF16;
+}
+bool real_or_i32(const TensorType& type) { return real(type.dtype) || type.dtype == DType::kI32; }
+
+bool program_fits(const PointwiseProgram& program, size_t operands) {
+  return program.instrs.size() <= kMaxFusedInstrs && operands <= kMaxFusedOperands;
+}
+
+bool operands_ok(const OpDesc& desc, const MatmulDesc& m) {
+  const bool scaled = m.quant == WeightQuant::kInt8Channel;
+  const size_t first = scaled ? 3 : 2;
+  const auto prologue = static_cast<size_t>(m.prologue_operands);
+  if (desc.inputs.size() < first + prologue || desc.outputs.empty()) return false;
+  if (!real(desc.inputs[0].dtype)) return false;
+  if (scaled && (desc.inputs[1].dtype != DType::kI8 || desc.inputs[2].dtype != DType::kF32)) {
+    return false;
+  }
+  const auto rest = desc.inputs.subspan(first);
+  return std::all_of(rest.begin(), rest.end(), real_or_i32) &&
+         std::all_of(desc.outputs.begin(), desc.outputs.end(),
+                     [](const TensorType& t) { return real(t.dtype); }) &&
+         program_fits(m.prologue, prologue) && program_fits(m.epilogue, rest.size() - prologue);
+}
+
+const MatmulDesc* matmul_attrs(const OpDesc& desc) {
+  return desc.attrs == nullptr ? nullptr : std::get_if<MatmulDesc>(desc.attrs);
+}
+
+}  // namespace
+
+MatmulPlan::MatmulPlan(const KernelCall& call)
+    : desc(&std::get<MatmulDesc>(*call.attrs)),
+      outputs(call.outputs),
+      a(&call.inputs[0]),
+      b(&call.inputs[1]) {
+  const bool scaled = desc->quant != WeightQuant::kNone;
+  if (scaled) scales = call.inputs[2].as<float>();
+  const Shape& out = call.outputs[0].shape;
+  columns = out.back();
+  rows = out.rows();
+  depth = a->shape.back();
+  b_rows = columns * desc->accumulators;
+  panels = (b_rows + 31) / 32;
+  const size_t first = scaled ? 3 : 2;
+  num_prologue = static_cast<size_t>(desc->prologue_operands);
+  num_epilogue = call.inputs.size() - first - num_prologue;
+  for (size_t i = 0; i < num_prologue; ++i) {
+    prologue[i] = RowOperand(call.inputs[first + i], a->shape);
+  }
+  for (size_t i = 0; i < num_epilogue; ++i) {
+    epilogue[i] = RowOperand(call.inputs[first + num_prologue + i], out);
+  }
+}
+
+bool packed_matmul_ok(const OpDesc& desc, bool bf16) {
+  const MatmulDesc* m = matmul_attrs(desc);
+  if (m == nullptr || desc.inputs.size() < 2 || !operands_ok(desc, *m)) return false;
+  const TensorType& b = desc.inputs[1];
+  if (b.rank() != 2 || !m->transpose_b || !b.dims[0].fixed() || !b.dims[1].fixed()) return false;
+  const bool plain = b.dtype == DType::kF32 || b.dtype == DType::kF16 ||
+                     (b.dtype == DType::kI8 && m->quant == WeightQuant::kInt8Channel);
+  if (bf16 ? b.dtype != DType::kBf16 : !plain) return false;
+  if (m->accumulators == 1) return true;
+  return m->accumulators == 2 && !m->epilogue.empty() && b.dims[0].offset % 32 == 0;
+}
+
+bool row_major_matmul_ok(const OpDesc& desc) {
+  const MatmulDesc* m = matmul_attrs(desc);
+  if (m == nullptr || desc.inputs.size() < 2 || !operands_ok(desc, *m)) return false;
+  return m->quant == WeightQuant::kNone && m->accumulators == 1 && desc.inputs[1].rank() >= 2 &&
+         real(desc.inputs[1].dtype) && desc.inputs[0].rank() >= 2;
+}
+
+}  // namespace ramjet::kernels::cpu

@@ -1,0 +1,182 @@
+#include <gtest/gtest.h>
+
+#include "base/thread_pool.h"
+#include "kernels/cpu/layouts.h"
+#include "kernels/kernel_test_util.h"
+
+namespace ramjet::kernels {
+namespace {
+
+constexpr DType kReal[] = {DType::kF32, DType::kBf16, DType::kF16};
+
+struct MatmulCase {
+  DType a = DType::kBf16, b = DType::kBf16, out = DType::kBf16;
+  int64_t rows = 1, columns = 32, depth = 32, accumulators = 1;
+  PointwiseProgram prologue, epilogue;
+  std::vector<TestTensor> prologue_operands, epilogue_operands;
+};
+
+TestTensor random_weights(DType dtype, Shape shape) {
+  return dtype == DType::kI8 ? random_tensor(dtype, shape, -127, 127) : random_tensor(dtype, shape);
+}
+
+OpCase build(const MatmulCase& m) {
+  MatmulDesc desc;
+  desc.accumulators = m.accumulators;
+  desc.prologue = m.prologue;
+  desc.epilogue = m.epilogue;
+  desc.prologue_operands = static_cast<int64_t>(m.prologue_operands.size());
+  OpCase out{OpKind::kMatmul, {}, {}, {}, {}, ""};
+  const int64_t b_rows = m.columns * m.accumulators;
+  out.inputs = {random_tensor(m.a, {m.rows, m.depth}), random_weights(m.b, {b_rows, m.depth})};
+  if (m.b == DType::kI8) {
+    desc.quant = WeightQuant::kInt8Channel;
+    out.inputs.push_back(random_tensor(DType::kF32, {b_rows}, 0.001f, 0.01f));
+  }
+  for (const auto* list : {&m.prologue_operands, &m.epilogue_operands}) {
+    out.inputs.insert(out.inputs.end(), list->begin(), list->end());
+  }
+  const size_t outputs = m.epilogue.empty() ? 1 : m.epilogue.outputs.size();
+  out.outputs.assign(outputs, TestTensor(m.out, {m.rows, m.columns}));
+  out.attrs = desc;
+  out.label = Shape{m.rows, m.columns, m.depth}.text() + " " + std::string(dtype_name(m.a)) +
+              " x " + std::string(dtype_name(m.b)) + " -> " + std::string(dtype_name(m.out));
+  return out;
+}
+
+constexpr Tolerance kTolerance = {2e-4, 2e-5};
+
+TEST(CpuMatmul, EveryDtypeAndOddExtents) {
+  for (DType b : {DType::kBf16, DType::kF32, DType::kF16, DType::kI8}) {
+    for (int round = 0; round < 14; ++round) {
+      MatmulCase m;
+      m.a = kReal[pick(0, 2)], m.b = b, m.out = kReal[pick(0, 2)];
+      m.rows = round < 9 ? round + 1 : pick(10, 70);
+      m.columns = pick(1, 300), m.depth = pick(1, 600);
+      EXPECT_GE(expect_all_match(build(m), kTolerance), 1) << "or a machine without AVX2";
+    }
+  }
+}
+
+TEST(CpuMatmul, ManyRowsCrossEveryBlock) {
+  MatmulCase m;
+  m.rows = 530, m.columns = 290, m.depth = 515;
+  expect_all_match(build(m), kTolerance);
+}
+
+TEST(CpuMatmul, EpiloguesWithEveryBroadcast) {
+  for (int64_t rows : {1, 5, 40}) {
+    MatmulCase m;
+    m.rows = rows, m.columns = 70, m.depth = 96, m.out = DType::kF32;
+    m.epilogue = PointwiseProgram::parse(
+                     "5: r5=add(r0,r1) r6=mul(r5,r2) r7=add(r6,r3) r8=mul(r7,r4) "
+                     "r9=gelu_tanh(r8) -> r9,r5")
+                     .value();
+    m.epilogue_operands = {random_tensor(DType::kBf16, {70}), random_tensor(DType::kF32, {rows, 1}),
+                           random_tensor(DType::kF16, {rows, 70}), random_tensor(DType::kF32, {1})};
+    expect_all_match(build(m), kTolerance);
+    m.b = DType::kI8;
+    expect_all_match(build(m), kTolerance);
+  }
+}
+
+TEST(CpuMatmul, GatedPairSharesOnePass) {
+  for (DType b : {DType::kBf16, DType::kI8, DType::kF32}) {
+    for (int64_t rows : {1, 3, 33}) {
+      MatmulCase m;
+      m.b = b, m.accumulators = 2, m.rows = rows, m.columns = 16 * pick(1, 40), m.depth = 64;
+      m.epilogue = PointwiseProgram::parse("2: r2=silu(r0) r3=mul(r2,r1) -> r3").value();
+      expect_all_match(build(m), kTolerance);
+    }
+  }
+}
+
+TEST(CpuMatmul, PrologueOnTheFly) {
+  for (int64_t rows : {1, 20}) {
+    MatmulCase m;
+    m.rows = rows, m.columns = 50, m.depth = 700, m.a = DType::kF32, m.out = DType::kF32;
+    m.prologue =
+        PointwiseProgram::parse("3: r3=silu(r0) r4=mul(r3,r1) r5=add(r4,r2) -> r5").value();
+    m.prologue_operands = {random_tensor(DType::kBf16, {rows, 700}),
+                           random_tensor(DType::kF32, {700})};
+    expect_all_match(build(m), kTolerance);
+  }
+}
+
+TEST(CpuMatmul, RowMajorInBothOrdersAndBatched) {
+  for (bool transposed : {true, false}) {
+    for (DType b : kReal) {
+      const int64_t n = pick(1, 80), k = pick(1, 300), m = pick(1, 40);
+      MatmulDesc desc;
+      desc.transpose_b = transposed;
+      const auto matrix = [&](std::vector<int64_t> outer) {
+        outer.push_back(transposed ? n : k), outer.push_back(transposed ? k : n);
+        return random_tensor(b, Shape(outer));
+      };
+      OpCase plain{OpKind::kMatmul,
+                   desc,
+                   {random_tensor(DType::kF32, {m, k}), matrix({})},
+                   {TestTensor(DType::kF32, {m, n})},
+                   {},
+                   "row-major"};
+      expect_all_match(plain, kTolerance);
+      OpCase batched{OpKind::kMatmul,
+                     desc,
+                     {random_tensor(DType::kBf16, {3, 2, m, k}), matrix({3, 1})},
+                     {TestTensor(DType::kF32, {3, 2, m, n})},
+                     {},
+                     "batched"};
+      expect_all_match(batched, kTolerance);
+    }
+  }
+}
+
+TEST(CpuMatmul, NoRowsAreLeftAlone) {
+  MatmulCase m;
+  m.rows = 0;
+  expect_all_match(build(m), kTolerance);
+}
+
+/// A row's result doesn't depend on how many rows there are beside it.
+TEST(CpuMatmul, RowsAreIndependentOfTheBatch) {
+  MatmulCase m;
+  m.rows = 40, m.columns = 64, m.depth = 480, m.out = DType::kF32;
+  OpCase all = build(m);
+  ThreadPool pool(2);
+  for (const Tactic* tactic : find_tactics(all.desc(), Target::host())) {
+    const std::vector<float> want = all.run(*tactic, pool).outputs[0].values();
+    for (int64_t rows : {1, 2, 7, 17}) {
+      OpCase few = all;
+      few.inputs[0] = TestTensor(DType::kBf16, {rows, m.depth});
+      std::copy_n(all.inputs[0].bytes.begin(), few.inputs[0].bytes.size(),
+                  few.inputs[0].bytes.begin());
+      few.outputs = {TestTensor(DType::kF32, {rows, m.columns})};
+      const std::vector<float> got = few.run(*tactic, pool).outputs[0].values();
+      EXPECT_TRUE(std::equal(got.begin(), got.end(), want.begin())) << tactic->name << rows;
+    }
+  }
+}
+
+TEST(CpuLayouts, PackedElementsLieWhereTheLayoutSays) {
+  const int64_t rows = 37, cols = 21;
+  const TestTensor source = random_tensor(DType::kBf16, {rows, cols});
+  const auto* from = source.view.as<uint16_t>();
+  for (const WeightLayout& layout : cpu::layouts()) {
+    std::vector<std::byte> packed(
+        static_cast<size_t>(layout.packed_bytes(rows, cols, DType::kBf16)));
+    ASSERT_EQ(packed.size(), 64u * 32 * 2);
+    layout.pack(source.bytes, rows, cols, DType::kBf16, packed);
+    const auto* to = reinterpret_cast<const uint16_t*>(packed.data());
+    for (int64_t n = 0; n < 64; ++n) {
+      for (int64_t k = 0; k < 32; ++k) {
+        const int64_t paired = n / 16 * 16 * 32 + k / 2 * 32 + n % 16 * 2 + k % 2;
+        const int64_t plain = n / 16 * 16 * 32 + k * 16 + n % 16;
+        const int64_t at = layout.name == cpu::kPairedLayout ? paired : plain;
+        ASSERT_EQ(to[at], n < rows && k < cols ? from[n * cols + k] : 0) << layout.name;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ramjet::kernels
