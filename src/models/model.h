@@ -10,7 +10,6 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <functional>
-
 #include <memory>
 #include <string>
 #include <string_view>
@@ -49,6 +48,10 @@ struct Model {
 /// field and its value.
 Result<Model> build_model(const nlohmann::json& config, const ModelOptions& options,
                           const std::function<bool(std::string_view)>& has_tensor);
+
+/// Token ids of generation_config.json, if it has them, take the place of config.json's: that is
+/// what ends a generation. Errors: kInvalidArgument.
+Status apply_generation_config(std::string_view generation_config, ModelInfo& info);
 
 /// Names of the architectures this build knows.
 std::vector<std::string_view> known_architectures();

@@ -1,0 +1,92 @@
+#include <array>
+
+#include "base/json.h"
+#include "models/families.h"
+
+namespace ramjet::models {
+namespace {
+
+struct Family {
+  std::string_view architecture;
+  std::string_view model_type;
+  Result<Model> (*build)(const FamilyInput&);
+};
+constexpr std::array<Family, 4> kFamilies = {{
+    {"LlamaForCausalLM", "llama", build_llama},
+    {"MistralForCausalLM", "mistral", build_mistral},
+    {"Qwen2ForCausalLM", "qwen2", build_qwen2},
+    {"Qwen3ForCausalLM", "qwen3", build_qwen3},
+}};
+
+/// The family of `architectures`, or of `model_type` where there are none.
+Result<const Family*> find_family(const Json& config) {
+  std::string asked;
+  const auto architectures = config.find("architectures");
+  if (architectures != config.end() && architectures->is_array() && !architectures->empty() &&
+      architectures->front().is_string()) {
+    asked = architectures->front().get<std::string>();
+  }
+  const ConfigReader reader(config);
+  ASSIGN_OR_RETURN(const std::string model_type, reader.text("model_type", ""));
+  for (const Family& family : kFamilies) {
+    if (family.architecture == asked) return &family;
+    if (asked.empty() && family.model_type == model_type) return &family;
+  }
+  if (asked.empty() && model_type.empty()) {
+    return invalid_argument("config: neither architectures nor model_type says what this model is");
+  }
+  std::string known;
+  for (std::string_view name : known_architectures()) {
+    known += (known.empty() ? "" : ", ") + std::string(name);
+  }
+  return unsupported("architecture '{}' is not known; known are {}",
+                     (asked.empty() ? model_type : asked).substr(0, 128), known);
+}
+
+/// Quantized weights would be read as if they were plain numbers; refuse until they are understood.
+Status check_plain_weights(const FamilyInput& input) {
+  for (const char* suffix : {"weight_scale", "weight_scale_inv", "qweight", "weight_packed"}) {
+    const std::string name = fmt::format("model.layers.0.mlp.down_proj.{}", suffix);
+    if (input.has_tensor(name)) {
+      return unsupported("the checkpoint is quantized ('{}'); use the bf16, f16 or f32 one", name);
+    }
+  }
+  if (!input.config.has("quantization_config") || !input.has_tensor("model.embed_tokens.weight")) {
+    return ok_status();
+  }
+  ASSIGN_OR_RETURN(const ConfigReader quantization, input.config.object("quantization_config"));
+  ASSIGN_OR_RETURN(const std::string method, quantization.text("quant_method", "unnamed"));
+  return unsupported("the checkpoint is quantized (method '{}'); use the bf16, f16 or f32 one",
+                     method.substr(0, 64));
+}
+
+}  // namespace
+
+std::vector<std::string_view> known_architectures() {
+  std::vector<std::string_view> names;
+  for (const Family& family : kFamilies) names.push_back(family.architecture);
+  return names;
+}
+
+Result<Model> build_model(const Json& config, const ModelOptions& options,
+                          const std::function<bool(std::string_view)>& has_tensor) {
+  if (!config.is_object()) return invalid_argument("config: not a JSON object");
+  ASSIGN_OR_RETURN(const Family* family, find_family(config));
+  const FamilyInput input{ConfigReader(config), options, has_tensor};
+  RETURN_IF_ERROR(check_plain_weights(input));
+  ASSIGN_OR_RETURN(Model model, family->build(input));
+  model.info.architecture = family->architecture;
+  return model;
+}
+
+Status apply_generation_config(std::string_view generation_config, ModelInfo& info) {
+  ASSIGN_OR_RETURN(const Json json, parse_json(generation_config));
+  const ConfigReader reader(json, "generation_config.");
+  ASSIGN_OR_RETURN(auto eos, reader.ids("eos_token_id"));
+  ASSIGN_OR_RETURN(const auto bos, reader.ids("bos_token_id"));
+  if (!eos.empty()) info.eos_ids = std::move(eos);
+  if (!bos.empty()) info.bos_id = bos[0];
+  return ok_status();
+}
+
+}  // namespace ramjet::models
