@@ -16,8 +16,9 @@ Each folder holds a Hugging Face checkpoint and `goldens.json`:
         "greedy_logprobs": [...],                                 the log probability of each
         "greedy_margins": [...]}]}                                best logit minus second best, at each
 
-With dynamic RoPE scaling the frequencies depend on the length so far: as in `transformers`, the prompt is read in one
-pass, and each greedy token is rotated by its own length while earlier keys stay (the first two prompts never scale).
+With dynamic RoPE scaling the frequencies depend on the length so far: as in `transformers`, the prompt is
+read in one pass, and each greedy token is rotated by its own length while earlier keys stay (the first two prompts never
+scale).
 
 Positions are the first two, every eighth, and the last. All is computed in float32 on the CPU from the weights as
 stored, so an engine that reads the same folder and computes in float32 has to agree to about 1e-4.
@@ -37,36 +38,106 @@ LENGTHS = (1, 5, 40, 100)
 GREEDY = 24
 TOP = 8
 MARGIN = 0.02
-BASE = dict(vocab_size=192, hidden_size=64, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-            num_key_value_heads=2, max_position_embeddings=256, rms_norm_eps=1e-5, tie_word_embeddings=False,
-            bos_token_id=1, eos_token_id=2, pad_token_id=None)
+BASE = dict(
+    vocab_size=192,
+    hidden_size=64,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=256,
+    rms_norm_eps=1e-5,
+    tie_word_embeddings=False,
+    bos_token_id=1,
+    eos_token_id=2,
+    pad_token_id=None,
+)
 
 
 def rope(kind, theta=10000.0, **more):
     return {"rope_parameters": {"rope_type": kind, "rope_theta": theta, **more}}
 
 
-LLAMA3 = dict(factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=64)
+LLAMA3 = dict(
+    factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=64
+)
 YARN = dict(factor=4.0, original_max_position_embeddings=32, beta_fast=32.0, beta_slow=1.0)
 
 # name: (model_type, config, stored dtype, shards, legacy rope keys in config.json)
 FAMILIES = {
     "llama": ("llama", rope("default"), "float32", 1),
-    "llama-bf16-sharded": ("llama", dict(num_attention_heads=8, num_key_value_heads=2, num_hidden_layers=3, head_dim=16,
-                                         **rope("default", 500000.0)), "bfloat16", 3),
+    "llama-bf16-sharded": (
+        "llama",
+        dict(
+            num_attention_heads=8,
+            num_key_value_heads=2,
+            num_hidden_layers=3,
+            head_dim=16,
+            **rope("default", 500000.0),
+        ),
+        "bfloat16",
+        3,
+    ),
     "llama-tied-fp16": ("llama", dict(tie_word_embeddings=True, **rope("default")), "float16", 1),
     "llama-rope-llama3": ("llama", rope("llama3", 500000.0, **LLAMA3), "float32", 1),
     "llama-rope-linear": ("llama", rope("linear", factor=2.5), "float32", 1),
-    "llama-rope-dynamic": ("llama", dict(max_position_embeddings=32, **rope("dynamic", factor=2.0)), "float32", 1),
-    "llama-rope-yarn": ("llama", dict(max_position_embeddings=128, **rope("yarn", **YARN)), "float32", 1),
-    "mistral-window": ("mistral", dict(sliding_window=24, head_dim=16, **rope("default")), "float32", 1),
-    "mistral-bf16": ("mistral", dict(sliding_window=None, head_dim=32, **rope("default", 1e6)), "bfloat16", 1),
+    "llama-rope-dynamic": (
+        "llama",
+        dict(max_position_embeddings=32, **rope("dynamic", factor=2.0)),
+        "float32",
+        1,
+    ),
+    "llama-rope-yarn": (
+        "llama",
+        dict(max_position_embeddings=128, **rope("yarn", **YARN)),
+        "float32",
+        1,
+    ),
+    "mistral-window": (
+        "mistral",
+        dict(sliding_window=24, head_dim=16, **rope("default")),
+        "float32",
+        1,
+    ),
+    "mistral-bf16": (
+        "mistral",
+        dict(sliding_window=None, head_dim=32, **rope("default", 1e6)),
+        "bfloat16",
+        1,
+    ),
     "qwen2": ("qwen2", dict(use_sliding_window=False, **rope("default", 1e6)), "float32", 2),
-    "qwen2-tied-bf16": ("qwen2", dict(use_sliding_window=False, tie_word_embeddings=True, **rope("default", 1e6)),
-                        "bfloat16", 1),
-    "qwen3": ("qwen3", dict(num_attention_heads=3, num_key_value_heads=1, intermediate_size=32, head_dim=32, use_sliding_window=False, attention_bias=False, **rope("default", 1e6)), "float32", 1),
-    "qwen3-tied-fp16": ("qwen3", dict(head_dim=32, use_sliding_window=False, attention_bias=False, tie_word_embeddings=True,
-                                      **rope("default", 1e6)), "float16", 1),
+    "qwen2-tied-bf16": (
+        "qwen2",
+        dict(use_sliding_window=False, tie_word_embeddings=True, **rope("default", 1e6)),
+        "bfloat16",
+        1,
+    ),
+    "qwen3": (
+        "qwen3",
+        dict(
+            num_attention_heads=3,
+            num_key_value_heads=1,
+            intermediate_size=32,
+            head_dim=32,
+            use_sliding_window=False,
+            attention_bias=False,
+            **rope("default", 1e6),
+        ),
+        "float32",
+        1,
+    ),
+    "qwen3-tied-fp16": (
+        "qwen3",
+        dict(
+            head_dim=32,
+            use_sliding_window=False,
+            attention_bias=False,
+            tie_word_embeddings=True,
+            **rope("default", 1e6),
+        ),
+        "float16",
+        1,
+    ),
 }
 
 
@@ -90,8 +161,19 @@ def scaled_weights(model, seed):
 def write_config(model, folder, dtype, legacy_rope):
     """config.json as checkpoints in the wild have it: rope_theta and rope_scaling, not rope_parameters"""
     config = json.loads(model.config.to_json_string(use_diff=False))
-    keep = {"architectures", "model_type", *BASE, "head_dim", "hidden_act", "rope_parameters", "sliding_window",
-            "use_sliding_window", "attention_bias", "mlp_bias", "attention_dropout"}
+    keep = {
+        "architectures",
+        "model_type",
+        *BASE,
+        "head_dim",
+        "hidden_act",
+        "rope_parameters",
+        "sliding_window",
+        "use_sliding_window",
+        "attention_bias",
+        "mlp_bias",
+        "attention_dropout",
+    }
     config = {k: v for k, v in sorted(config.items()) if k in keep and v is not None}
     config["architectures"] = [type(model).__name__]
     config["torch_dtype"] = dtype
@@ -100,25 +182,31 @@ def write_config(model, folder, dtype, legacy_rope):
     if legacy_rope:
         rope_parameters = config.pop("rope_parameters")
         config["rope_theta"] = rope_parameters.pop("rope_theta")
-        config["rope_scaling"] = rope_parameters if rope_parameters["rope_type"] != "default" else None
+        config["rope_scaling"] = (
+            rope_parameters if rope_parameters["rope_type"] != "default" else None
+        )
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 def write_weights(model, folder, dtype, shards):
-    tensors = {k: v.to(getattr(torch, dtype)).contiguous() for k, v in model.state_dict().items()
-               if not (k == "lm_head.weight" and model.config.tie_word_embeddings)}
+    tensors = {
+        k: v.to(getattr(torch, dtype)).contiguous()
+        for k, v in model.state_dict().items()
+        if not (k == "lm_head.weight" and model.config.tie_word_embeddings)
+    }
     if shards == 1:
         save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
         return
     names, index = sorted(tensors), {}
     for s in range(shards):
         file = f"model-{s + 1:05}-of-{shards:05}.safetensors"
-        part = names[s * len(names) // shards:(s + 1) * len(names) // shards]
+        part = names[s * len(names) // shards : (s + 1) * len(names) // shards]
         save_file({n: tensors[n] for n in part}, str(folder / file), metadata={"format": "pt"})
         index.update({n: file for n in part})
     total = sum(t.numel() * t.element_size() for t in tensors.values())
     (folder / "model.safetensors.index.json").write_text(
-        json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=2) + "\n")
+        json.dumps({"metadata": {"total_size": total}, "weight_map": index}, indent=2) + "\n"
+    )
 
 
 @torch.no_grad()
@@ -135,31 +223,54 @@ def golden_prompt(model, ids):
     for pos in sorted({0, min(1, last), last, *range(7, last, 8)}):
         row = rows[pos]
         best = torch.topk(row, TOP)
-        entry = {"pos": pos, "logsumexp": round(torch.logsumexp(row, 0).item(), 5),
-                 "top": [[int(i), round(v, 5)] for v, i in zip(best.values.tolist(), best.indices.tolist())]}
+        entry = {
+            "pos": pos,
+            "logsumexp": round(torch.logsumexp(row, 0).item(), 5),
+            "top": [
+                [int(i), round(v, 5)] for v, i in zip(best.values.tolist(), best.indices.tolist())
+            ],
+        }
         if pos == last:
             entry["row"] = [round(x, 5) for x in row.tolist()]
         positions.append(entry)
     seq, logprobs, margins, cache = list(ids), [], [], None
     for step in range(GREEDY):
-        out = model(torch.tensor([seq[-1:] if step else seq]), past_key_values=cache, use_cache=True)
+        out = model(
+            torch.tensor([seq[-1:] if step else seq]), past_key_values=cache, use_cache=True
+        )
         row, cache = out.logits[0, -1].float(), out.past_key_values
         best = torch.topk(row, 2)
         seq.append(int(best.indices[0]))
         logprobs.append(round((best.values[0] - torch.logsumexp(row, 0)).item(), 5))
         margins.append(round((best.values[0] - best.values[1]).item(), 5))
-    return {"ids": ids, "positions": positions, "greedy": seq[len(ids):], "greedy_logprobs": logprobs,
-            "greedy_margins": margins}
+    return {
+        "ids": ids,
+        "positions": positions,
+        "greedy": seq[len(ids) :],
+        "greedy_logprobs": logprobs,
+        "greedy_margins": margins,
+    }
 
 
 def write_goldens(folder, name, dtype, lengths=LENGTHS, seed=0):
     """from the folder as written, so that the goldens describe what an engine will read"""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
     gen = torch.Generator().manual_seed(1000 + seed)
     vocab = model.config.vocab_size
     prompts = [torch.randint(3, vocab, (n,), generator=gen).tolist() for n in lengths]
-    goldens = {"family": name, "dtype": dtype, "vocab_size": vocab, "prompts": [golden_prompt(model, p) for p in prompts]}
-    text = json.dumps(goldens, separators=(",", ":")).replace('{"ids"', '\n{"ids"').replace('{"pos"', '\n {"pos"')
+    goldens = {
+        "family": name,
+        "dtype": dtype,
+        "vocab_size": vocab,
+        "prompts": [golden_prompt(model, p) for p in prompts],
+    }
+    text = (
+        json.dumps(goldens, separators=(",", ":"))
+        .replace('{"ids"', '\n{"ids"')
+        .replace('{"pos"', '\n {"pos"')
+    )
     (folder / "goldens.json").write_text(text + "\n")
     return min(min(p["greedy_margins"]) for p in goldens["prompts"])
 
@@ -180,7 +291,11 @@ def try_seed(out, name, seed):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **{**BASE, **config})).float().eval()
+    model = (
+        AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **{**BASE, **config}))
+        .float()
+        .eval()
+    )
     scaled_weights(model, seed)
     model.tie_weights()
     write_weights(model, folder, dtype, shards)

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""tests/data/models/tiny-llama: random weights under everything that models/demo has, in less than 300 KB.
+"""tests/data/models/tiny-llama: random weights under everything that models/demo has, in less than
+300 KB.
 
     python tools/make_tiny_llama.py [--corpora ../shared/data/corpora] [--out tests/data/models/tiny-llama]
 
-The same kinds of file as the demo model (sharded bf16 safetensors, tokenizer, chat template, generation config), so
-that tests of the server and of the tools need no trained model. The tokenizer is trained on children's stories.
+The same kinds of file as the demo model (sharded bf16 safetensors, tokenizer, chat template,
+generation config), so that tests of the server and of the tools need no trained model. The
+tokenizer is trained on children's stories.
 """
 
 import argparse
@@ -34,10 +36,20 @@ def main():
     texts = [f.read_text() for f in sorted((a.corpora / "african_storybook_en").glob("*.md"))]
     tok = text_setup.train_tokenizer(texts, VOCAB)
     text_setup.write_text_files(a.out, tok, CONTEXT)
-    config = {**family.BASE, **family.rope("default"), "vocab_size": VOCAB, "hidden_size": 64, "head_dim": 64,
-              "num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 128,
-              "max_position_embeddings": CONTEXT, "tie_word_embeddings": True,
-              "bos_token_id": tok.token_to_id(text_setup.BOS), "eos_token_id": tok.token_to_id(text_setup.EOT)}
+    config = {
+        **family.BASE,
+        **family.rope("default"),
+        "vocab_size": VOCAB,
+        "hidden_size": 64,
+        "head_dim": 64,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "intermediate_size": 128,
+        "max_position_embeddings": CONTEXT,
+        "tie_word_embeddings": True,
+        "bos_token_id": tok.token_to_id(text_setup.BOS),
+        "eos_token_id": tok.token_to_id(text_setup.EOT),
+    }
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **config)).float().eval()
     family.scaled_weights(model, 77)
     model.tie_weights()

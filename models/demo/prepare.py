@@ -3,10 +3,11 @@
     python models/demo/prepare.py --corpora ../shared/data/corpora --out /tmp/demo-data [--vocab 5120]
 
 Writes OUT/tokenizer.json and, for each split (train, held) and source, one stream of documents:
-wiki, novels (plain text: <|bos|> text <|endoftext|>) and chat (rendered conversations, with a bit mask of the
-tokens an answer consists of). A document is held out when the first byte of the SHA-256 of its key is small:
-an article's title, a novel's file name, an instruction's (data set, line). Conversations made from an
-article or a novel follow that article's or novel's split, so nothing held out is trained on.
+wiki, novels (plain text: <|bos|> text <|endoftext|>) and chat (rendered conversations, with a bit
+mask of the tokens an answer consists of). A document is held out when the first byte of the SHA-256
+of its key is small: an article's title, a novel's file name, an instruction's (data set, line).
+Conversations made from an article or a novel follow that article's or novel's split, so nothing
+held out is trained on.
 """
 
 import argparse
@@ -72,8 +73,10 @@ def stories(corpora):
     for path in sorted((corpora / "african_storybook_en").glob("*.md")):
         text = path.read_text()
         title = re.search(r"^# (.+)$", text, re.M)
-        pages = [re.sub(r"\s+", " ", re.sub(r"^[#*].*$", "", p, flags=re.M)).strip()
-                 for p in re.split(r"^##.*$", text, flags=re.M)[1:]]
+        pages = [
+            re.sub(r"\s+", " ", re.sub(r"^[#*].*$", "", p, flags=re.M)).strip()
+            for p in re.split(r"^##.*$", text, flags=re.M)[1:]
+        ]
         pages = [p for p in pages if p and "License" not in p and "http" not in p]
         if title and pages:
             yield title.group(1).strip(), pages
@@ -82,8 +85,10 @@ def stories(corpora):
 def instructions(corpora, rng):
     """((data set, line), prompt, answer); the templates of a data set ask about the same examples, line by line, so
     about two of them are kept for each"""
-    files = [(chat_data.data_set(Path(name).stem), text)
-             for name, text in members(corpora / "t0_train_50k_instructions.tar.xz")]
+    files = [
+        (chat_data.data_set(Path(name).stem), text)
+        for name, text in members(corpora / "t0_train_50k_instructions.tar.xz")
+    ]
     templates = Counter(name for name, _ in files)
     for name, text in files:
         for number, line in enumerate(text.splitlines()):
@@ -159,7 +164,9 @@ def main():
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--vocab", type=int, default=5120)
     p.add_argument("--seed", type=int, default=20)
-    p.add_argument("--limit", type=int, default=0, help="documents a source (0: all), for a quick trial")
+    p.add_argument(
+        "--limit", type=int, default=0, help="documents a source (0: all), for a quick trial"
+    )
     p.add_argument("--workers", type=int, default=2)
     a = p.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
@@ -168,7 +175,7 @@ def main():
     if not tok_path.exists():
         train = data["train"]
         sample = [d[:3000] for d in train["wiki"][:5000]]
-        sample += [d[i:i + 40000] for d in train["novels"] for i in range(0, len(d), 400000)]
+        sample += [d[i : i + 40000] for d in train["novels"] for i in range(0, len(d), 400000)]
         sample += [c for d in train["chat"][:12000] for _, c in d]
         train_tokenizer((s for s in sample), a.vocab).save(str(tok_path))
         print(f"tokenizer trained on {sum(map(len, sample)) / 1e6:.1f} MB", flush=True)
@@ -177,9 +184,11 @@ def main():
         for split, sources in data.items():
             for source, docs in sources.items():
                 if a.limit:
-                    docs = docs[:a.limit]
+                    docs = docs[: a.limit]
                 step = 1 if source == "novels" else 500
-                batches = [(docs[i:i + step], source == "chat") for i in range(0, len(docs), step)]
+                batches = [
+                    (docs[i : i + step], source == "chat") for i in range(0, len(docs), step)
+                ]
                 parts = list(pool.imap(encode_batch, batches))
                 ids = np.concatenate([x[0] for x in parts])
                 with lzma.open(a.out / f"{split}_{source}.u16.xz", "wb", preset=2) as f:
@@ -188,7 +197,11 @@ def main():
                 if source == "chat":
                     with lzma.open(a.out / f"{split}_{source}.mask.xz", "wb", preset=2) as f:
                         f.write(np.packbits(mask).tobytes())
-                row = {"documents": len(docs), "tokens": len(ids), "bytes": sum(x[2] for x in parts)}
+                row = {
+                    "documents": len(docs),
+                    "tokens": len(ids),
+                    "bytes": sum(x[2] for x in parts),
+                }
                 if source == "chat":
                     row["answer_tokens"] = int(mask.sum())
                 facts["sources"][f"{split}_{source}"] = row

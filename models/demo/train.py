@@ -2,10 +2,11 @@
 
     python models/demo/train.py --data /tmp/demo-data --out /tmp/demo-model --minutes 8
 
-The length of the run is fixed after a calibration: steps = minutes / measured step time (`--steps` repeats a run
-exactly). Two phases in one schedule: plain next-token loss on everything, then, for the last part, more
-conversations with loss on their answers only, plain text mixed in. Muon for the matrices, AdamW for the rest,
-warm-up then constant then linear decay to zero. `--state FILE` saves the run every minute and resumes from it.
+The length of the run is fixed after a calibration: steps = minutes / measured step time (`--steps`
+repeats a run exactly). Two phases in one schedule: plain next-token loss on everything, then, for
+the last part, more conversations with loss on their answers only, plain text mixed in. Muon for the
+matrices, AdamW for the rest, warm-up then constant then linear decay to zero. `--state FILE` saves
+the run every minute and resumes from it.
 """
 
 import argparse
@@ -53,18 +54,36 @@ class Layer(nn.Module):
         super().__init__()
         q, kv = s.heads * s.head_dim, s.kv_heads * s.head_dim
         self.s = s
-        self.q_proj, self.k_proj, self.v_proj, self.o_proj, self.gate_proj, self.up_proj, self.down_proj = (
-            nn.Parameter(torch.randn(rows, cols) * cols ** -0.5 * scale)
-            for rows, cols, scale in ((q, s.hidden, .5), (kv, s.hidden, .5), (kv, s.hidden, .5), (s.hidden, q, 0),
-                                      (s.ff, s.hidden, .5), (s.ff, s.hidden, .5), (s.hidden, s.ff, 0)))
+        (
+            self.q_proj,
+            self.k_proj,
+            self.v_proj,
+            self.o_proj,
+            self.gate_proj,
+            self.up_proj,
+            self.down_proj,
+        ) = (
+            nn.Parameter(torch.randn(rows, cols) * cols**-0.5 * scale)
+            for rows, cols, scale in (
+                (q, s.hidden, 0.5),
+                (kv, s.hidden, 0.5),
+                (kv, s.hidden, 0.5),
+                (s.hidden, q, 0),
+                (s.ff, s.hidden, 0.5),
+                (s.ff, s.hidden, 0.5),
+                (s.hidden, s.ff, 0),
+            )
+        )
         self.input_layernorm = nn.Parameter(torch.ones(s.hidden))
         self.post_attention_layernorm = nn.Parameter(torch.ones(s.hidden))
 
     def forward(self, x, cos, sin):
         s, (b, t, _) = self.s, x.shape
         y = rms_norm(x, self.input_layernorm, s.eps)
-        q, k, v = (matmul(y, w).view(b, t, -1, s.head_dim).transpose(1, 2)
-                   for w in (self.q_proj, self.k_proj, self.v_proj))
+        q, k, v = (
+            matmul(y, w).view(b, t, -1, s.head_dim).transpose(1, 2)
+            for w in (self.q_proj, self.k_proj, self.v_proj)
+        )
 
         def rotate(z):
             a, c = z.chunk(2, -1)
@@ -73,7 +92,9 @@ class Layer(nn.Module):
         y = F.scaled_dot_product_attention(rotate(q), rotate(k), v, is_causal=True, enable_gqa=True)
         x = x + matmul(y.transpose(1, 2).reshape(b, t, -1), self.o_proj)
         y = rms_norm(x, self.post_attention_layernorm, s.eps)
-        return x + matmul(F.silu(matmul(y, self.gate_proj)) * matmul(y, self.up_proj), self.down_proj)
+        return x + matmul(
+            F.silu(matmul(y, self.gate_proj)) * matmul(y, self.up_proj), self.down_proj
+        )
 
 
 class Llama(nn.Module):
@@ -83,8 +104,10 @@ class Llama(nn.Module):
         self.embed = nn.Parameter(torch.randn(s.vocab, s.hidden) * 0.02)
         self.layers = nn.ModuleList(Layer(s) for _ in range(s.layers))
         self.norm = nn.Parameter(torch.ones(s.hidden))
-        angle = torch.outer(torch.arange(s.context).float(),
-                            s.theta ** (-torch.arange(0, s.head_dim, 2).float() / s.head_dim))
+        angle = torch.outer(
+            torch.arange(s.context).float(),
+            s.theta ** (-torch.arange(0, s.head_dim, 2).float() / s.head_dim),
+        )
         self.register_buffer("cos", angle.cos(), persistent=False)
         self.register_buffer("sin", angle.sin(), persistent=False)
 
@@ -124,7 +147,9 @@ class Muon:
         self.groups = {}
         for p in params:
             self.groups.setdefault(tuple(p.shape), []).append(p)
-        self.state = {k: torch.zeros(len(v), *k, device=v[0].device) for k, v in self.groups.items()}
+        self.state = {
+            k: torch.zeros(len(v), *k, device=v[0].device) for k, v in self.groups.items()
+        }
         self.update = torch.compile(muon_update, dynamic=False) if compile_it else muon_update
 
     @torch.no_grad()
@@ -146,7 +171,7 @@ class Data:
             self.streams[name] = torch.from_numpy(ids).to(device)
             mask = folder / f"{name}.mask.xz"
             if mask.exists():
-                bits = np.unpackbits(np.frombuffer(lzma.open(mask).read(), np.uint8))[:len(ids)]
+                bits = np.unpackbits(np.frombuffer(lzma.open(mask).read(), np.uint8))[: len(ids)]
                 self.masks[name] = torch.from_numpy(bits).to(device)
             self.starts[name] = (self.streams[name] == bos).nonzero().squeeze(1)
         self.device = device
@@ -157,7 +182,9 @@ class Data:
         if name.endswith("novels"):
             at = torch.randint(last, (count,), generator=gen, device=self.device)
         else:
-            at = starts[torch.randint(len(starts), (count,), generator=gen, device=self.device)].clamp(max=last)
+            at = starts[
+                torch.randint(len(starts), (count,), generator=gen, device=self.device)
+            ].clamp(max=last)
         index = at[:, None] + torch.arange(context + 1, device=self.device)
         return index, stream[index].long()
 
@@ -195,12 +222,16 @@ def export(model, out, text_from):
     """Hugging Face checkpoint: bf16 safetensors in shards of at most 12 MB, config, tokenizer"""
     import text_setup
     from tokenizers import Tokenizer
+
     s, tensors = model.s, {"model.embed_tokens.weight": model.embed}
     for i, layer in enumerate(model.layers):
         for name, p in layer.named_parameters():
             part = "self_attn." if name[0] in "qkvo" and name.endswith("proj") else "mlp."
             tensors[f"model.layers.{i}.{'' if p.ndim == 1 else part}{name}.weight"] = p
-    tensors = {k: v.detach().bfloat16().cpu().contiguous() for k, v in {**tensors, "model.norm.weight": model.norm}.items()}
+    tensors = {
+        k: v.detach().bfloat16().cpu().contiguous()
+        for k, v in {**tensors, "model.norm.weight": model.norm}.items()
+    }
     shards, size = [{}], 0
     for name, t in tensors.items():
         if size + t.nbytes > 11_950_000:
@@ -215,22 +246,45 @@ def export(model, out, text_from):
         index.update({n: file for n in shard})
     total = sum(t.nbytes for t in tensors.values())
     (out / "model.safetensors.index.json").write_text(
-        json.dumps({"metadata": {"total_size": total}, "weight_map": dict(sorted(index.items()))}, indent=2) + "\n")
+        json.dumps(
+            {"metadata": {"total_size": total}, "weight_map": dict(sorted(index.items()))}, indent=2
+        )
+        + "\n"
+    )
     tok = Tokenizer.from_file(str(text_from / "tokenizer.json"))
     text_setup.write_text_files(out, tok, s.context)
     config = {
-        "architectures": ["LlamaForCausalLM"], "attention_bias": False, "attention_dropout": 0.0,
-        "bos_token_id": tok.token_to_id(text_setup.BOS), "eos_token_id": tok.token_to_id(text_setup.EOT),
-        "head_dim": s.head_dim, "hidden_act": "silu", "hidden_size": s.hidden, "initializer_range": 0.02,
-        "intermediate_size": s.ff, "max_position_embeddings": s.context, "mlp_bias": False, "model_type": "llama",
-        "num_attention_heads": s.heads, "num_hidden_layers": s.layers, "num_key_value_heads": s.kv_heads,
-        "pad_token_id": tok.token_to_id(text_setup.PAD), "rms_norm_eps": s.eps, "rope_scaling": None,
-        "rope_theta": s.theta, "tie_word_embeddings": True, "torch_dtype": "bfloat16", "vocab_size": s.vocab}
+        "architectures": ["LlamaForCausalLM"],
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "bos_token_id": tok.token_to_id(text_setup.BOS),
+        "eos_token_id": tok.token_to_id(text_setup.EOT),
+        "head_dim": s.head_dim,
+        "hidden_act": "silu",
+        "hidden_size": s.hidden,
+        "initializer_range": 0.02,
+        "intermediate_size": s.ff,
+        "max_position_embeddings": s.context,
+        "mlp_bias": False,
+        "model_type": "llama",
+        "num_attention_heads": s.heads,
+        "num_hidden_layers": s.layers,
+        "num_key_value_heads": s.kv_heads,
+        "pad_token_id": tok.token_to_id(text_setup.PAD),
+        "rms_norm_eps": s.eps,
+        "rope_scaling": None,
+        "rope_theta": s.theta,
+        "tie_word_embeddings": True,
+        "torch_dtype": "bfloat16",
+        "vocab_size": s.vocab,
+    }
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 def schedule(step, total, decay_from):
-    return min(1.0, (step + 1) / 100) * min(1.0, (total - step) / max(1.0, total * (1 - decay_from)))
+    return min(1.0, (step + 1) / 100) * min(
+        1.0, (total - step) / max(1.0, total * (1 - decay_from))
+    )
 
 
 def arguments():
@@ -267,18 +321,26 @@ def main():
     others = [p for p in model.parameters() if p.ndim == 1] + [model.embed]
     adam = torch.optim.AdamW(others, lr=0, betas=(0.9, 0.95), eps=1e-10, weight_decay=0, fused=cuda)
     count = sum(p.numel() for p in model.parameters())
-    print(f"{count} parameters, {asdict(shape)}, data loaded in {time.time() - start:.0f} s", flush=True)
+    print(
+        f"{count} parameters, {asdict(shape)}, data loaded in {time.time() - start:.0f} s",
+        flush=True,
+    )
     plain = {"wiki": a.rows * 24 // 64, "chat": a.rows * 10 // 64}
     late = {"wiki": a.rows * 22 // 64, "chat": a.rows * 16 // 64}
     for mix in (plain, late):
         mix["novels"] = a.rows - sum(mix.values())
 
-    step, total, curve = 0, a.steps or 10 ** 9, {"train": [], "held": []}
+    step, total, curve = 0, a.steps or 10**9, {"train": [], "held": []}
     if a.state and a.state.exists():
         saved = torch.load(a.state, map_location=a.device)
         model.load_state_dict(saved["model"])
         adam.load_state_dict(saved["adam"])
-        muon.state, step, total, curve = saved["muon"], saved["step"], saved["total"], saved["curve"]
+        muon.state, step, total, curve = (
+            saved["muon"],
+            saved["step"],
+            saved["total"],
+            saved["curve"],
+        )
     began, saved_at, seen = time.time(), time.time(), torch.zeros((), device=a.device)
     first, calibrate = step, step + 60
     while step < total:
@@ -301,13 +363,16 @@ def main():
             loss.item()
             warm = time.time()
             print(f"warm after {warm - start:.0f} s", flush=True)
-        if step == calibrate and total == 10 ** 9:
+        if step == calibrate and total == 10**9:
             loss.item()
             each = (time.time() - warm) / 40
             total = step + int((a.minutes * 60 - (time.time() - start)) / (each * 1.01))
-            memory = torch.cuda.max_memory_allocated() / 2 ** 30 if cuda else 0
-            print(f"{each * 1e3:.1f} ms a step, {a.rows * a.context / each / 1e6:.2f} M tokens/s, {memory:.1f} GiB, "
-                  f"{total} steps", flush=True)
+            memory = torch.cuda.max_memory_allocated() / 2**30 if cuda else 0
+            print(
+                f"{each * 1e3:.1f} ms a step, {a.rows * a.context / each / 1e6:.2f} M tokens/s, {memory:.1f} GiB, "
+                f"{total} steps",
+                flush=True,
+            )
         if step % 50 == 0:
             curve["train"].append([step, round(seen.item() / 50, 4)])
             seen.zero_()
@@ -316,12 +381,24 @@ def main():
         if step % a.eval_every == 0 or step == total:
             bits = held_out(model, loss_of, data, facts, a.rows, dtype)
             curve["held"].append([step, {k: round(v, 4) for k, v in bits.items()}])
-            print(f"{time.time() - start:.0f} s, step {step}/{total}, lr {lr:.4f}, loss {curve['train'][-1:]}, "
-                  f"held-out bits/byte {curve['held'][-1][1]}", flush=True)
+            print(
+                f"{time.time() - start:.0f} s, step {step}/{total}, lr {lr:.4f}, loss {curve['train'][-1:]}, "
+                f"held-out bits/byte {curve['held'][-1][1]}",
+                flush=True,
+            )
         if a.state and time.time() - saved_at > 60:
             saved_at = time.time()
-            torch.save({"model": model.state_dict(), "adam": adam.state_dict(), "muon": muon.state, "step": step,
-                        "total": total, "curve": curve}, a.state)
+            torch.save(
+                {
+                    "model": model.state_dict(),
+                    "adam": adam.state_dict(),
+                    "muon": muon.state,
+                    "step": step,
+                    "total": total,
+                    "curve": curve,
+                },
+                a.state,
+            )
 
     with torch.no_grad():
         for p in model.parameters():
@@ -330,11 +407,29 @@ def main():
     print("as stored (bf16), held-out bits/byte", bits, flush=True)
     export(model, a.out, a.data)
     name = torch.cuda.get_device_name() if cuda else "cpu"
-    (a.out / "loss.json").write_text(json.dumps({
-        "shape": asdict(shape), "parameters": count, "steps": total, "rows": a.rows, "context": a.context,
-        "tokens": total * a.rows * a.context, "seed": a.seed, "lr": a.lr, "decay_from": a.decay_from,
-        "chat_from": a.chat_from, "device": name, "torch": torch.__version__,
-        "train_seconds": round(time.time() - began), "data": facts, "held_out_bits_per_byte": bits, **curve}) + "\n")
+    (a.out / "loss.json").write_text(
+        json.dumps(
+            {
+                "shape": asdict(shape),
+                "parameters": count,
+                "steps": total,
+                "rows": a.rows,
+                "context": a.context,
+                "tokens": total * a.rows * a.context,
+                "seed": a.seed,
+                "lr": a.lr,
+                "decay_from": a.decay_from,
+                "chat_from": a.chat_from,
+                "device": name,
+                "torch": torch.__version__,
+                "train_seconds": round(time.time() - began),
+                "data": facts,
+                "held_out_bits_per_byte": bits,
+                **curve,
+            }
+        )
+        + "\n"
+    )
     print(f"done in {time.time() - start:.0f} s", flush=True)
 
 
