@@ -134,6 +134,9 @@ class StripDecoder : public Decoder {
       token = std::string(rest);
     }
   }
+  void describe(DecoderTraits& traits) const override {
+    traits.strip_start = std::max(traits.strip_start, std::min<size_t>(start_, 16));
+  }
 
  private:
   std::string content_;

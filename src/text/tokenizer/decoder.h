@@ -4,9 +4,11 @@
 // they join to.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -18,6 +20,7 @@ struct DecoderTraits {
   bool byte_level = false;     // spellings are in the byte-level alphabet
   bool byte_fallback = false;  // <0x0A> is a byte
   std::string metaspace;       // the spelling of a space, "" when it is a space
+  size_t strip_start = 0;      // characters that Strip takes from the start
 };
 
 class Decoder {

@@ -1,0 +1,124 @@
+// ramjet tokenize: text on stdin to ids, ids to text, and a batch mode for comparisons.
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "commands.h"
+#include "output.h"
+#include "text/tokenizer/tokenizer.h"
+
+namespace ramjet {
+namespace {
+
+struct TokenizeOptions {
+  std::string path;
+  bool json = false;
+  bool decode = false;
+  bool no_special = false;
+  bool no_parse_special = false;
+  bool keep_special = false;
+  bool batch = false;
+};
+
+std::string read_stdin() {
+  return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
+}
+
+/// Ids in any of "1,2", "1 2", "[1, 2]".
+Result<std::vector<int32_t>> read_ids(const std::string& text) {
+  std::vector<int32_t> ids;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at != end) {
+    if (std::string_view(" \t\r\n,[]").find(*at) != std::string_view::npos) {
+      ++at;
+      continue;
+    }
+    int32_t id = 0;
+    const auto [next, error] = std::from_chars(at, end, id);
+    if (error != std::errc()) {
+      return invalid_argument(
+          "'{}' is no token id",
+          std::string_view(at, std::min<size_t>(16, static_cast<size_t>(end - at))));
+    }
+    ids.push_back(id);
+    at = next;
+  }
+  return ids;
+}
+
+OrderedJson encoded(const text::Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
+  OrderedJson tokens = OrderedJson::array();
+  for (const int32_t id : ids) tokens.push_back(std::string(tokenizer.token(id)));
+  return {{"ids", ids}, {"tokens", std::move(tokens)}};
+}
+
+int tokenize_once(const text::Tokenizer& tokenizer, const TokenizeOptions& options) {
+  if (options.decode) {
+    Result<std::vector<int32_t>> ids = read_ids(read_stdin());
+    if (!ids.ok()) return fail(ids.error());
+    const std::string text = tokenizer.decode(*ids, !options.keep_special);
+    options.json ? print_json({{"text", text}}) : print_text(text);
+    return 0;
+  }
+  const Result<std::vector<int32_t>> ids = tokenizer.encode(
+      read_stdin(),
+      {.add_special_tokens = !options.no_special, .parse_special = !options.no_parse_special});
+  if (!ids.ok()) return fail(ids.error());
+  if (options.json) {
+    print_json(encoded(tokenizer, *ids));
+    return 0;
+  }
+  std::string line;
+  for (const int32_t id : *ids) line += (line.empty() ? "" : " ") + std::to_string(id);
+  print_text(line + "\n");
+  return 0;
+}
+
+/// A JSON string a line in; its ids and their decoded text out.
+int tokenize_batch(const text::Tokenizer& tokenizer, const TokenizeOptions& options) {
+  std::string line;
+  while (std::getline(std::cin, line)) {
+    const Result<Json> input = parse_json(line, 2);
+    if (!input.ok()) return fail(input.error());
+    if (!input->is_string()) return fail(invalid_argument("each line must be one JSON string"));
+    const Result<std::vector<int32_t>> ids = tokenizer.encode(
+        input->get_ref<const std::string&>(),
+        {.add_special_tokens = !options.no_special, .parse_special = !options.no_parse_special});
+    if (!ids.ok()) return fail(ids.error());
+    print_json({{"ids", *ids}, {"text", tokenizer.decode(*ids, !options.keep_special)}});
+  }
+  return 0;
+}
+
+int run_tokenize(const TokenizeOptions& options) {
+  const Result<std::unique_ptr<text::Tokenizer>> tokenizer = text::Tokenizer::load(options.path);
+  if (!tokenizer.ok()) return fail(tokenizer.error());
+  return options.batch ? tokenize_batch(**tokenizer, options) : tokenize_once(**tokenizer, options);
+}
+
+}  // namespace
+
+void add_tokenize_command(CLI::App& app, CommandRunner& runner) {
+  auto options = std::make_shared<TokenizeOptions>();
+  CLI::App* command = app.add_subcommand("tokenize", "Text on stdin to token ids, or back");
+  command->add_option("PATH", options->path, "folder, tokenizer.json or tokenizer.model")
+      ->required();
+  command->add_flag("--json", options->json, "one JSON object: {ids, tokens} or {text}");
+  command->add_flag("--decode", options->decode, "token ids on stdin to text");
+  command->add_flag("--no-special", options->no_special, "add no BOS or other special token");
+  command->add_flag("--no-parse-special", options->no_parse_special,
+                    "special tokens spelled in the text stay text");
+  command->add_flag("--keep-special", options->keep_special, "show special tokens in decoded text");
+  command->add_flag("--batch", options->batch,
+                    "a JSON string a line in, {ids, text} a line out, for comparisons");
+  command->callback(
+      [options, &runner] { runner.run = [options] { return run_tokenize(*options); }; });
+}
+
+}  // namespace ramjet
