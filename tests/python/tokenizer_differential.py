@@ -206,10 +206,15 @@ def compare(name, ramjet, path, theirs, texts, flags):
     ours = run_ours(ramjet, path, texts, flags)
     assert len(ours) == len(texts), (name, len(ours), len(texts))
     theirs.encode_special_tokens = "--no-parse-special" in flags
+    # 0.23 does not skip special tokens that its normalizer changes, so they go before.
+    skipped = set()
+    if "--keep-special" not in flags:
+        skipped = {i for i, t in theirs.get_added_tokens_decoder().items() if t.special}
     different = 0
     for text, our in zip(texts, ours):
         ids = theirs.encode(text, add_special_tokens="--no-special" not in flags).ids
-        decoded = theirs.decode(ids, skip_special_tokens="--keep-special" not in flags)
+        decoded = theirs.decode([i for i in ids if i not in skipped],
+                                skip_special_tokens="--keep-special" not in flags)
         if ids == our["ids"] and decoded == our["text"]:
             continue
         different += 1

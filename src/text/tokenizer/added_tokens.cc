@@ -151,6 +151,7 @@ Result<AddedTokens> AddedTokens::from_json(const Json& json, const Vocabulary& m
     NormalizedText pattern{content};
     if (normalizer != nullptr) RETURN_IF_ERROR(normalizer->normalize(pattern));
     out.normalized_.add(pattern.text, id);
+    if (pattern.text != content) out.normal_forms_[id] = pattern.text;
   }
   return out;
 }
@@ -183,6 +184,11 @@ void AddedTokens::split(std::string_view text, bool normalized, bool parse_speci
 const AddedToken* AddedTokens::find(int32_t id) const {
   const auto it = by_id_.find(id);
   return it == by_id_.end() ? nullptr : &it->second;
+}
+
+std::string_view AddedTokens::decoder_spelling(int32_t id, const AddedToken& token) const {
+  const auto it = normal_forms_.find(id);
+  return it == normal_forms_.end() ? std::string_view(token.content) : it->second;
 }
 
 std::optional<int32_t> AddedTokens::id_of(std::string_view content) const {

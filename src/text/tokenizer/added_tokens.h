@@ -53,6 +53,8 @@ class AddedTokens {
   bool has(bool normalized) const { return !matcher(normalized).empty(); }
 
   const AddedToken* find(int32_t id) const;
+  /// What the decoder gets for an added token: its normalized form where it matches normalized.
+  std::string_view decoder_spelling(int32_t id, const AddedToken& token) const;
   std::optional<int32_t> id_of(std::string_view content) const;
   /// By content, as the library asks when it skips special tokens.
   bool is_special(std::string_view content) const;
@@ -80,6 +82,7 @@ class AddedTokens {
   void add(const AddedToken& token, const Vocabulary& model);
 
   std::map<int32_t, AddedToken> by_id_;
+  std::unordered_map<int32_t, std::string> normal_forms_;  // where they differ from the content
   int32_t highest_ = -1;
   std::unordered_map<std::string, int32_t> ids_;
   std::unordered_map<std::string, bool> specials_;

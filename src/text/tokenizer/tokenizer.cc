@@ -94,7 +94,10 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
   std::vector<std::string> tokens;
   tokens.reserve(ids.size());
   for (const int32_t id : ids) {
-    if (impl_->is_visible(id, skip_special)) tokens.emplace_back(token(id));
+    if (!impl_->is_visible(id, skip_special)) continue;
+    const AddedToken* added = impl_->added.find(id);
+    tokens.emplace_back(added != nullptr ? impl_->added.decoder_spelling(id, *added)
+                                         : impl_->model->vocabulary().token(id));
   }
   std::string out;
   if (impl_->decoder != nullptr) {

@@ -2,8 +2,8 @@
 //
 // Immutable after load, so every method may be called from any thread at once. Loading treats its
 // input as hostile: sizes, recursion and regex work are bounded and a bad file is an Error.
-// Invalid UTF-8 in a text: each maximal invalid run becomes one U+FFFD before anything else, as
-// Python's bytes.decode(errors="replace") does; encode() never fails on a text for that.
+// Invalid UTF-8 in a text: each maximal part of an ill-formed sequence becomes one U+FFFD before
+// anything else, as Python's bytes.decode(errors="replace") does; encode() never fails for that.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +41,8 @@ class Tokenizer {
   /// the text is longer than 1 GiB.
   Result<std::vector<int32_t>> encode(std::string_view text, EncodeOptions options = {}) const;
   /// Equals Hugging Face's decode with clean_up_tokenization_spaces=False; always valid UTF-8.
-  /// Ids out of range are skipped.
+  /// Ids out of range are skipped. (Version 0.23 fails to skip special tokens that are marked
+  /// `normalized` and that the normalizer changes; we do skip them, as the versions before.)
   std::string decode(std::span<const int32_t> ids, bool skip_special = true) const;
 
   /// The vocabulary's own spelling ("Ġthe"); empty when `id` is no token.
