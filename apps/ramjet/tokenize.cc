@@ -1,8 +1,9 @@
 // ramjet tokenize: text on stdin to ids, ids to text, and a batch mode for comparisons.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
-#include <iostream>
-#include <iterator>
+#include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,7 +27,21 @@ struct TokenizeOptions {
 };
 
 std::string read_stdin() {
-  return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
+  std::string out;
+  char block[65536];
+  while (const size_t size = std::fread(block, 1, sizeof(block), stdin)) out.append(block, size);
+  return out;
+}
+
+/// False at the end of the input.
+bool read_line(std::string& line) {
+  char* text = nullptr;
+  size_t capacity = 0;
+  const ssize_t size = ::getline(&text, &capacity, stdin);
+  const std::unique_ptr<char, decltype(&std::free)> owned(text, &std::free);
+  if (size < 0) return false;
+  line.assign(text, static_cast<size_t>(size));
+  return true;
 }
 
 /// Ids in any of "1,2", "1 2", "[1, 2]".
@@ -83,7 +98,7 @@ int tokenize_once(const text::Tokenizer& tokenizer, const TokenizeOptions& optio
 /// A JSON string a line in; its ids and their decoded text out.
 int tokenize_batch(const text::Tokenizer& tokenizer, const TokenizeOptions& options) {
   std::string line;
-  while (std::getline(std::cin, line)) {
+  while (read_line(line)) {
     const Result<Json> input = parse_json(line, 2);
     if (!input.ok()) return fail(input.error());
     if (!input->is_string()) return fail(invalid_argument("each line must be one JSON string"));

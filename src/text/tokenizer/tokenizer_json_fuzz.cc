@@ -1,0 +1,36 @@
+// The first bytes up to a NUL are a tokenizer.json, the rest a text to encode and decode.
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "text/stream/detokenizer.h"
+#include "text/tokenizer/tokenizer.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace ramjet::text;
+  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  const size_t cut = std::min(input.find('\0'), size);
+  const auto tokenizer = Tokenizer::from_json(input.substr(0, cut));
+  if (!tokenizer.ok()) return 0;
+  std::string_view text = input.substr(std::min(cut + 1, size));
+  if (text.empty())
+    text = "The engine's 12 parts\n\t  \xc3\xa9\xe4\xbd\xa0\xf0\x9f\x98\x80 \xff<s>";
+  for (const bool special : {true, false}) {
+    const auto ids = (*tokenizer)->encode(text, {special, special});
+    if (!ids.ok()) continue;
+    const std::string whole = (*tokenizer)->decode(*ids, special);
+    IncrementalDetokenizer detokenizer(**tokenizer, special);
+    std::string joined;
+    for (const int32_t id : *ids) {
+      joined += detokenizer.push(id);
+      (void)(*tokenizer)->token_bytes(id);
+    }
+    joined += detokenizer.flush();
+    // A chain of decoders may be made to see across tokens (see the detokenizer's header).
+    const bool local = (*tokenizer)->serialized().find("decoders") == std::string_view::npos;
+    if (local && joined != whole) std::abort();
+  }
+  return 0;
+}
