@@ -9,7 +9,8 @@
 #include "text/tokenizer/tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace ramjet::text;
+  using ramjet::text::IncrementalDetokenizer;
+  using ramjet::text::Tokenizer;
   const std::string_view input(reinterpret_cast<const char*>(data), size);
   const size_t cut = std::min(input.find('\0'), size);
   const auto tokenizer = Tokenizer::from_json(input.substr(0, cut));
