@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tiny random checkpoints of every model family, with the logits and greedy tokens that `transformers` gives.
+"""Tiny random checkpoints of every model family, with what `transformers` makes of them.
 
     python tools/make_family_goldens.py [--only NAME ...] [--out tests/data/models]
 
@@ -8,21 +8,21 @@ Each folder holds a Hugging Face checkpoint and `goldens.json`:
     {"family": "...", "dtype": "float32|float16|bfloat16",       the dtype the weights are stored in
      "vocab_size": V,
      "prompts": [
-       {"ids": [...],                                             the prompt
-        "positions": [                                            logits after reading ids[0..pos]
-          {"pos": p, "logsumexp": x, "top": [[id, logit], ...]},  top 8, best first
-          {"pos": p, ..., "row": [V logits]}],                    the whole row at the prompt's last position
-        "greedy": [...],                                          24 tokens that follow, without stopping at eos
-        "greedy_logprobs": [...],                                 the log probability of each
-        "greedy_margins": [...]}]}                                best logit minus second best, at each
+       {"ids": [...],                                       the prompt
+        "positions": [                                      logits after reading ids[0..pos]
+          {"pos": p, "logsumexp": x, "top": [[id, logit], ...]},  top 8
+          {"pos": p, ..., "row": [V logits]}],              the whole row, at the last position
+        "greedy": [...],                               24 tokens, without stopping at eos
+        "greedy_logprobs": [...],                      the log probability of each
+        "greedy_margins": [...]}]}                     best logit minus second best
 
-With dynamic RoPE scaling the frequencies depend on the length so far: as in `transformers`, the prompt is
-read in one pass, and each greedy token is rotated by its own length while earlier keys stay (the first two prompts never
-scale).
+With dynamic RoPE scaling the frequencies depend on the length so far: as in `transformers`, the
+prompt is read in one pass, and each greedy token is rotated by its own length while earlier keys
+stay (the first two prompts never scale).
 
-Positions are the first two, every eighth, and the last. All is computed in float32 on the CPU from the weights as
-stored, so an engine that reads the same folder and computes in float32 has to agree to about 1e-4.
-Everything is deterministic: seeds are fixed, weights come from torch's CPU generator.
+Positions are the first two, every eighth, and the last. All is computed in float32 on the CPU from
+the weights as stored, so an engine that computes in float32 has to agree to about 1e-4. Everything
+is deterministic: seeds are fixed, weights come from torch's CPU generator.
 """
 
 import argparse
@@ -142,7 +142,7 @@ FAMILIES = {
 
 
 def scaled_weights(model, seed):
-    """weights under which attention and MLP both matter and the next token is decided by a clear margin"""
+    """weights under which attention and MLP both matter and the next token is clear"""
     gen = torch.Generator().manual_seed(seed)
     for name, p in model.named_parameters():
         noise = torch.randn(p.shape, generator=gen)
@@ -159,7 +159,7 @@ def scaled_weights(model, seed):
 
 
 def write_config(model, folder, dtype, legacy_rope):
-    """config.json as checkpoints in the wild have it: rope_theta and rope_scaling, not rope_parameters"""
+    """config.json as most have it: rope_theta and rope_scaling, not rope_parameters"""
     config = json.loads(model.config.to_json_string(use_diff=False))
     keep = {
         "architectures",

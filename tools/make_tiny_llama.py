@@ -2,7 +2,7 @@
 """tests/data/models/tiny-llama: random weights under everything that models/demo has, in less than
 300 KB.
 
-    python tools/make_tiny_llama.py [--corpora ../shared/data/corpora] [--out tests/data/models/tiny-llama]
+    python tools/make_tiny_llama.py [--corpora ../shared/data/corpora] [--out FOLDER]
 
 The same kinds of file as the demo model (sharded bf16 safetensors, tokenizer, chat template,
 generation config), so that tests of the server and of the tools need no trained model. The

@@ -1,6 +1,6 @@
 """Corpora -> cleaned documents -> tokenizer -> uint16 token files for train.py.
 
-    python models/demo/prepare.py --corpora ../shared/data/corpora --out /tmp/demo-data [--vocab 5120]
+    python models/demo/prepare.py --corpora ../shared/data/corpora --out /tmp/demo-data
 
 Writes OUT/tokenizer.json and, for each split (train, held) and source, one stream of documents:
 wiki, novels (plain text: <|bos|> text <|endoftext|>) and chat (rendered conversations, with a bit
@@ -83,8 +83,10 @@ def stories(corpora):
 
 
 def instructions(corpora, rng):
-    """((data set, line), prompt, answer); the templates of a data set ask about the same examples, line by line, so
-    about two of them are kept for each"""
+    """((data set, line), prompt, answer)
+
+    The templates of a data set ask about the same examples, line by line: two are kept of each.
+    """
     files = [
         (chat_data.data_set(Path(name).stem), text)
         for name, text in members(corpora / "t0_train_50k_instructions.tar.xz")

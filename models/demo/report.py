@@ -1,4 +1,4 @@
-"""Draws loss.png from loss.json and writes samples.json with `transformers`, both for the model card.
+"""Draws loss.png from loss.json and writes samples.json with `transformers`, for the model card.
 
 python models/demo/report.py [--model models/demo]
 """
@@ -14,9 +14,9 @@ CHAT = [
     "Tell me about the history of London.",
     "Tell me a story about a lion.",
     "Who was Isaac Newton?",
-    "Summarize this text:\n\nThe fire began in the kitchen of a small hotel shortly after midnight. Twelve guests were "
-    "led to safety by the night porter, and nobody was hurt. The owner said on Monday that the hotel would open again "
-    "in the spring.",
+    "Summarize this text:\n\nThe fire began in the kitchen of a small hotel shortly after midnight. "
+    "Twelve guests were led to safety by the night porter, and nobody was hurt. The owner said on "
+    "Monday that the hotel would open again in the spring.",
 ]
 TEXT = ["The old house stood", "The river Thames", '"I do not believe you," said the captain,']
 

@@ -80,7 +80,7 @@ def train_tokenizer(texts, vocab_size):
 
 
 def write_text_files(folder, tok, context):
-    """tokenizer.json, tokenizer_config.json, special_tokens_map.json, chat_template.jinja, generation_config.json"""
+    """the tokenizer's files, chat_template.jinja and generation_config.json"""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tok.save(str(folder / "tokenizer.json"))

@@ -202,7 +202,7 @@ class Data:
 
 
 def held_out(model, loss_of, data, facts, rows, dtype):
-    """bits per byte: plain text over all its tokens, conversations over the answers given their prompts"""
+    """bits per byte: plain text over all its tokens, conversations over their answers"""
     out, context = {}, model.s.context
     for name in ("wiki", "novels", "chat"):
         stream = data.streams["held_" + name].long()
@@ -369,7 +369,8 @@ def main():
             total = step + int((a.minutes * 60 - (time.time() - start)) / (each * 1.01))
             memory = torch.cuda.max_memory_allocated() / 2**30 if cuda else 0
             print(
-                f"{each * 1e3:.1f} ms a step, {a.rows * a.context / each / 1e6:.2f} M tokens/s, {memory:.1f} GiB, "
+                f"{each * 1e3:.1f} ms a step, {a.rows * a.context / each / 1e6:.2f} M tokens/s, "
+                f"{memory:.1f} GiB, "
                 f"{total} steps",
                 flush=True,
             )
@@ -382,7 +383,8 @@ def main():
             bits = held_out(model, loss_of, data, facts, a.rows, dtype)
             curve["held"].append([step, {k: round(v, 4) for k, v in bits.items()}])
             print(
-                f"{time.time() - start:.0f} s, step {step}/{total}, lr {lr:.4f}, loss {curve['train'][-1:]}, "
+                f"{time.time() - start:.0f} s, step {step}/{total}, lr {lr:.4f}, "
+                f"loss {curve['train'][-1:]}, "
                 f"held-out bits/byte {curve['held'][-1][1]}",
                 flush=True,
             )

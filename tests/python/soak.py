@@ -1,6 +1,7 @@
 """Many clients for a long time, some of which hang up: nothing may fail, leak or grow.
 
-    python tests/python/soak.py [--requests 10000] [--minutes 30] [--concurrency 256] [--url U --api-key K]
+    python tests/python/soak.py [--requests 10000] [--minutes 30] [--concurrency 256]
+                                [--url U --api-key K]
 
 Without --url a server is started as in conftest.py, and its resident memory is watched too. The run
 ends after that many requests or minutes, whichever comes first, and prints "N passed, N failed".

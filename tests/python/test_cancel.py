@@ -156,7 +156,7 @@ def test_a_full_queue_is_429():
 
 
 def test_sigterm_drains():
-    """a stream that runs ends properly, a new request is turned away, and the process ends with 0"""
+    """a running stream ends properly, a new request is turned away, the process ends with 0"""
     with running_server("--api-key", KEYS[0]) as (process, url):
         own = Server(url, KEYS[0])
         answer = own.post(
