@@ -1,0 +1,212 @@
+#include "runtime/session/program_runner.h"
+
+#include <chrono>
+
+#include "kernels/registry.h"
+#include "op/fields.h"
+#include "runtime/session/aligned_memory.h"
+
+namespace ramjet::runtime {
+namespace {
+
+using kernels::Tactic;
+
+struct Choice {
+  int64_t upto = 0;
+  const Tactic* tactic = nullptr;
+};
+
+/// A launch record, resolved: what run() needs and nothing else.
+struct Launch {
+  const engine::LaunchRecord* record = nullptr;
+  OpAttrs attrs;
+  std::vector<Choice> choices;
+  std::vector<TensorView> inputs;  // data of arena and weights is fixed; shapes change
+  std::vector<TensorView> outputs;
+  std::span<std::byte> workspace;
+};
+
+Result<std::vector<Choice>> resolve_choices(const engine::LaunchRecord& record,
+                                            const std::string& path) {
+  std::vector<Choice> choices;
+  for (const engine::TacticChoice& choice : record.choices) {
+    const Tactic* tactic = kernels::find_tactic(choice.tactic);
+    if (tactic == nullptr || tactic->run == nullptr) {
+      return unsupported(
+          "{}: '{}' wants the kernel {}, which this build lacks; rebuild the engine: ramjet build "
+          "MODEL -o {}",
+          path, record.name, choice.tactic, path);
+    }
+    choices.push_back({choice.upto, tactic});
+  }
+  return choices;
+}
+
+}  // namespace
+
+struct ProgramRunner::Impl {
+  std::shared_ptr<const engine::EngineFile> file;  // shared with the Engine
+  std::shared_ptr<const WeightStore> weights;      // shared with other runners
+  const engine::Program* program = nullptr;
+  ThreadPool* pool = nullptr;
+  AlignedMemory arena;
+  std::vector<Launch> launches;
+  std::vector<int64_t> symbols;
+  std::vector<RecordTiming> timings;
+  bool profiling = false;
+
+  Status prepare();
+  TensorView fixed_view(const engine::TensorRef& ref) const;
+  Status solve(std::span<const TensorView> inputs);
+  Status solve_input(const engine::Binding& binding, const TensorView& view);
+  void bind(Launch& launch, std::span<const TensorView> inputs,
+            std::span<const TensorView> outputs);
+  const Tactic& pick(const Launch& launch) const;
+};
+
+TensorView ProgramRunner::Impl::fixed_view(const engine::TensorRef& ref) const {
+  const size_t index = static_cast<size_t>(ref.index);
+  if (ref.space == engine::Space::kWeight) return weights->view(index);
+  TensorView view{nullptr, ref.type.dtype, {}};
+  if (ref.space == engine::Space::kArena) view.data = arena.data() + program->arena[index].offset;
+  return view;
+}
+
+Status ProgramRunner::Impl::prepare() {
+  ASSIGN_OR_RETURN(arena, AlignedMemory::allocate(program->arena_bytes, "the arena of a step"));
+  symbols.assign(program->symbols.size(), 0);
+  timings.resize(program->records.size());
+  for (const engine::LaunchRecord& record : program->records) {
+    Launch launch;
+    launch.record = &record;
+    ASSIGN_OR_RETURN(launch.attrs, parse_attrs(record.op, record.attrs));
+    ASSIGN_OR_RETURN(launch.choices, resolve_choices(record, file->path()));
+    for (const engine::TensorRef& ref : record.inputs) launch.inputs.push_back(fixed_view(ref));
+    for (const engine::TensorRef& ref : record.outputs) launch.outputs.push_back(fixed_view(ref));
+    if (record.workspace >= 0) {
+      const engine::ArenaSlot& slot = program->arena[static_cast<size_t>(record.workspace)];
+      launch.workspace = arena.span().subspan(slot.offset, slot.bytes);
+    }
+    launches.push_back(std::move(launch));
+  }
+  return ok_status();
+}
+
+Status ProgramRunner::Impl::solve_input(const engine::Binding& binding, const TensorView& view) {
+  bool fits = view.dtype == binding.type.dtype && view.shape.rank() == binding.type.rank();
+  for (int i = 0; fits && i < view.shape.rank(); ++i) {
+    const Dim& dim = binding.type.dims[static_cast<size_t>(i)];
+    const int64_t extent = view.shape[i];
+    if (dim.fixed()) {
+      fits = extent == dim.offset;
+      continue;
+    }
+    const int64_t value = dim.factor != 0 ? (extent - dim.offset) / dim.factor : 0;
+    fits = value >= 0 && value * dim.factor + dim.offset == extent;
+    int64_t& known = symbols[static_cast<size_t>(dim.symbol)];
+    if (known >= 0 && known != value) {
+      return invalid_argument("input '{}' says {} = {}, another input {}", binding.name,
+                              program->symbols[static_cast<size_t>(dim.symbol)].name, value, known);
+    }
+    known = value;
+  }
+  if (fits) return ok_status();
+  return invalid_argument("input '{}' wants {}, got {}{}", binding.name,
+                          type_text(binding.type, program->symbols), dtype_name(view.dtype),
+                          view.shape.text());
+}
+
+Status ProgramRunner::Impl::solve(std::span<const TensorView> inputs) {
+  for (int64_t& value : symbols) value = -1;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    RETURN_IF_ERROR(solve_input(program->inputs[i], inputs[i]));
+  }
+  for (size_t i = 0; i < symbols.size(); ++i) {
+    const Symbol& symbol = program->symbols[i];
+    if (symbols[i] < 0) symbols[i] = symbol.opt;  // no input tells it: nothing depends on it
+    // Nothing at all is always allowed: kernels return at once on zero rows.
+    if (symbols[i] != 0 && (symbols[i] < symbol.min || symbols[i] > symbol.max)) {
+      return invalid_argument("{} = {} is outside the engine's profile {}..{}", symbol.name,
+                              symbols[i], symbol.min, symbol.max);
+    }
+  }
+  return ok_status();
+}
+
+void ProgramRunner::Impl::bind(Launch& launch, std::span<const TensorView> inputs,
+                               std::span<const TensorView> outputs) {
+  const auto set = [&](TensorView& view, const engine::TensorRef& ref) {
+    if (ref.space == engine::Space::kWeight) return;
+    if (ref.space == engine::Space::kInput) view.data = inputs[static_cast<size_t>(ref.index)].data;
+    if (ref.space == engine::Space::kOutput) {
+      view.data = outputs[static_cast<size_t>(ref.index)].data;
+    }
+    view.shape = ref.type.shape(symbols);
+  };
+  const engine::LaunchRecord& record = *launch.record;
+  for (size_t i = 0; i < record.inputs.size(); ++i) set(launch.inputs[i], record.inputs[i]);
+  for (size_t i = 0; i < record.outputs.size(); ++i) set(launch.outputs[i], record.outputs[i]);
+}
+
+const Tactic& ProgramRunner::Impl::pick(const Launch& launch) const {
+  const int64_t size = symbols.empty() ? 0 : symbols.front();
+  for (const Choice& choice : launch.choices) {
+    if (size <= choice.upto) return *choice.tactic;
+  }
+  return *launch.choices.back().tactic;
+}
+
+ProgramRunner::ProgramRunner(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ProgramRunner::~ProgramRunner() = default;
+
+Result<std::unique_ptr<ProgramRunner>> ProgramRunner::create(
+    std::shared_ptr<const engine::EngineFile> file, std::string_view program,
+    std::shared_ptr<const WeightStore> weights, ThreadPool* pool) {
+  auto impl = std::make_unique<Impl>();
+  impl->file = std::move(file);
+  impl->weights = std::move(weights);
+  impl->pool = pool;
+  for (const engine::Program& p : impl->file->manifest().programs) {
+    if (p.name == program) impl->program = &p;
+  }
+  if (impl->program == nullptr) {
+    return not_found("{}: the engine has no program '{}'", impl->file->path(), program);
+  }
+  RETURN_IF_ERROR(impl->prepare());
+  return std::make_unique<ProgramRunner>(std::move(impl));
+}
+
+const engine::Program& ProgramRunner::program() const { return *impl_->program; }
+void ProgramRunner::set_profiling(bool on) { impl_->profiling = on; }
+std::span<const RecordTiming> ProgramRunner::timings() const { return impl_->timings; }
+
+Status ProgramRunner::run(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
+                          std::span<const kernels::KvView> kv) {
+  CHECK(inputs.size() == impl_->program->inputs.size(), "one view an input");
+  CHECK(outputs.size() == impl_->program->outputs.size(), "one view an output");
+  RETURN_IF_ERROR(impl_->solve(inputs));
+  for (size_t i = 0; i < impl_->launches.size(); ++i) {
+    Launch& launch = impl_->launches[i];
+    impl_->bind(launch, inputs, outputs);
+    kernels::KernelCall call;
+    call.attrs = &launch.attrs;
+    call.inputs = launch.inputs;
+    call.outputs = launch.outputs;
+    call.workspace = launch.workspace;
+    call.kv = kv;
+    call.pool = impl_->pool;
+    const Tactic& tactic = impl_->pick(launch);
+    if (!impl_->profiling) {
+      tactic.run(call);
+      continue;
+    }
+    const auto start = std::chrono::steady_clock::now();
+    tactic.run(call);
+    const std::chrono::duration<double, std::micro> us = std::chrono::steady_clock::now() - start;
+    impl_->timings[i].us += us.count();
+    ++impl_->timings[i].calls;
+  }
+  return ok_status();
+}
+
+}  // namespace ramjet::runtime
