@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Makes tests/data/chat/goldens.json: what transformers' jinja2 renders for each chat template;
+and fills in the results of tests/data/chat/language.json, a table of the language's features.
+
+Usage: tools/make_chat_goldens.py [folder of *.jinja ...]   (default: ../shared/data/chat_templates
+and tests/data/chat/templates). Each result is a hash and a size, or for the project's own small
+templates the text; {"error": true} where the template raises. Contexts stand in
+tests/data/chat/contexts.json.
+"""
+import copy
+import datetime
+import json
+import sys
+from pathlib import Path
+
+from transformers.utils import chat_template_utils
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT / "tests" / "data" / "chat"
+NOW = "2024-07-26T12:34:56"
+
+
+class FixedTime(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.datetime.fromisoformat(NOW)
+
+
+chat_template_utils.datetime = FixedTime
+
+
+def render(source, context):
+    """The text, or None where the template raises."""
+    try:
+        return chat_template_utils._cached_compile_jinja_template(source).render(**context)
+    except Exception:
+        return None
+
+
+def fnv1a(data):
+    h = 0xCBF29CE484222325
+    for byte in data:
+        h = (h ^ byte) * 0x100000001B3 % 2**64
+    return f"{h:016x}"
+
+
+def fill_language_table():
+    path = DATA / "language.json"
+    table = json.loads(path.read_text())
+    for case in table["cases"]:
+        text = render(case["template"], copy.deepcopy(table["context"]))
+        case.pop("text", None)
+        case.pop("error", None)
+        case.update({"error": True} if text is None else {"text": text})
+    path.write_text(json.dumps(table, indent=0, ensure_ascii=False) + "\n")
+    print(f"{path}: {len(table['cases'])} cases")
+
+
+def main():
+    fill_language_table()
+    folders = [Path(p) for p in sys.argv[1:]] or [ROOT.parent / "shared/data/chat_templates",
+                                                  DATA / "templates"]
+    contexts = json.loads((DATA / "contexts.json").read_text())
+    goldens = {"now": NOW, "templates": {}}
+    for path in sorted(p for folder in folders for p in folder.glob("*.jinja")):
+        source = path.read_text()
+        is_own = path.parent == DATA / "templates"
+        results = {}
+        for name, context in contexts.items():
+            text = render(source, context)
+            if text is None:
+                results[name] = {"error": True}
+            elif is_own:
+                results[name] = {"text": text}
+            else:
+                data = text.encode()
+                results[name] = {"bytes": len(data), "fnv1a": fnv1a(data)}
+        goldens["templates"][path.name] = results
+    out = DATA / "goldens.json"
+    out.write_text(json.dumps(goldens, indent=0, ensure_ascii=False) + "\n")
+    print(f"{out}: {len(goldens['templates'])} templates x {len(contexts)} contexts")
+
+
+if __name__ == "__main__":
+    main()
