@@ -5,6 +5,7 @@
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/layouts.h"
 #include "kernels/cpu/matmul_plan.h"
+#include "kernels/cpu/row_ops.h"
 
 namespace ramjet::kernels::cpu {
 namespace {
@@ -14,6 +15,16 @@ bool plain_weights(const OpDesc& desc) { return packed_matmul_ok(desc, false); }
 
 // Priorities: 100 an instruction set, 10 for reading packed weights.
 constexpr int kAvx2 = 100, kAvx512 = 200, kPacked = 10;
+
+constexpr Tactic row_op(std::string_view name, OpKind op, Isa isa, bool (*supports)(const OpDesc&),
+                        CpuKernel run) {
+  return {.name = name,
+          .op = op,
+          .isa = isa,
+          .priority = isa == Isa::kAvx2 ? kAvx2 : kAvx512,
+          .supports = supports,
+          .run = run};
+}
 
 constexpr std::array kTactics = {
     Tactic{"cpu.avx2.matmul_n16k2.v1", OpKind::kMatmul, Isa::kAvx2, kAvx2 + kPacked, bf16_weights,
@@ -28,6 +39,37 @@ constexpr std::array kTactics = {
            plain_weights, nullptr, kPlainLayout, avx512::matmul_plain},
     Tactic{"cpu.avx512.matmul_row_major.v1", OpKind::kMatmul, Isa::kAvx512, kAvx512,
            row_major_matmul_ok, nullptr, "row_major", avx512::matmul_row_major},
+    row_op("cpu.avx2.pointwise.v1", OpKind::kPointwise, Isa::kAvx2, pointwise_ok, avx2::pointwise),
+    row_op("cpu.avx2.norm.v1", OpKind::kNorm, Isa::kAvx2, norm_ok, avx2::norm),
+    row_op("cpu.avx2.add_norm.v1", OpKind::kAddNorm, Isa::kAvx2, add_norm_ok, avx2::add_norm),
+    row_op("cpu.avx2.embedding.v1", OpKind::kEmbedding, Isa::kAvx2, embedding_ok, avx2::embedding),
+    row_op("cpu.avx2.softmax.v1", OpKind::kSoftmax, Isa::kAvx2, softmax_ok, avx2::softmax),
+    row_op("cpu.avx2.reduce.v1", OpKind::kReduce, Isa::kAvx2, reduce_ok, avx2::reduce),
+    row_op("cpu.avx2.rope_table.v1", OpKind::kRopeTable, Isa::kAvx2, rope_table_ok,
+           avx2::rope_table),
+    row_op("cpu.avx2.rope.v1", OpKind::kRope, Isa::kAvx2, rope_ok, avx2::rope),
+    row_op("cpu.avx2.kv_append.v1", OpKind::kKvAppend, Isa::kAvx2, kv_append_ok, avx2::kv_append),
+    row_op("cpu.avx2.qkv_rope_append.v1", OpKind::kQkvRopeAppend, Isa::kAvx2, qkv_ok,
+           avx2::qkv_rope_append),
+    Tactic{"cpu.avx2.paged_attention.v1", OpKind::kPagedAttention, Isa::kAvx2, kAvx2, attention_ok,
+           attention_workspace, "row_major", avx2::paged_attention},
+    row_op("cpu.avx512.pointwise.v1", OpKind::kPointwise, Isa::kAvx512, pointwise_ok,
+           avx512::pointwise),
+    row_op("cpu.avx512.norm.v1", OpKind::kNorm, Isa::kAvx512, norm_ok, avx512::norm),
+    row_op("cpu.avx512.add_norm.v1", OpKind::kAddNorm, Isa::kAvx512, add_norm_ok, avx512::add_norm),
+    row_op("cpu.avx512.embedding.v1", OpKind::kEmbedding, Isa::kAvx512, embedding_ok,
+           avx512::embedding),
+    row_op("cpu.avx512.softmax.v1", OpKind::kSoftmax, Isa::kAvx512, softmax_ok, avx512::softmax),
+    row_op("cpu.avx512.reduce.v1", OpKind::kReduce, Isa::kAvx512, reduce_ok, avx512::reduce),
+    row_op("cpu.avx512.rope_table.v1", OpKind::kRopeTable, Isa::kAvx512, rope_table_ok,
+           avx512::rope_table),
+    row_op("cpu.avx512.rope.v1", OpKind::kRope, Isa::kAvx512, rope_ok, avx512::rope),
+    row_op("cpu.avx512.kv_append.v1", OpKind::kKvAppend, Isa::kAvx512, kv_append_ok,
+           avx512::kv_append),
+    row_op("cpu.avx512.qkv_rope_append.v1", OpKind::kQkvRopeAppend, Isa::kAvx512, qkv_ok,
+           avx512::qkv_rope_append),
+    Tactic{"cpu.avx512.paged_attention.v1", OpKind::kPagedAttention, Isa::kAvx512, kAvx512,
+           attention_ok, attention_workspace, "row_major", avx512::paged_attention},
 };
 
 }  // namespace
