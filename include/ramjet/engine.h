@@ -73,6 +73,9 @@ Result<BuildReport> build_engine(const std::string& model, const std::string& en
 /// content, this version, machine and options, else one built into the cache now.
 Result<std::string> resolve_engine(const std::string& model, const BuildOptions& options);
 
+/// The best target of this machine ("cpu-avx512"), capped by RAMJET_ISA.
+std::string host_target();
+
 class Engine {
  public:
   /// Maps and verifies the file. Errors: kCorrupt with the section, kUnsupported with the command
