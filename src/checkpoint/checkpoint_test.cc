@@ -163,7 +163,7 @@ TEST(Checkpoint, FingerprintFollowsContent) {
   fs::copy(kTiny, folder);
   const Hash128 first = (*open_checkpoint(folder))->fingerprint();
   EXPECT_EQ((*open_checkpoint(folder))->fingerprint(), first);
-  put(folder + "/config.json", *read_file(folder + "/config.json") + " ");
+  put(folder + "/config.json", R"({"hidden_size": 32})");
   const Hash128 second = (*open_checkpoint(folder))->fingerprint();
   EXPECT_NE(second, first);
   put(folder + "/chat_template.jinja", "other");

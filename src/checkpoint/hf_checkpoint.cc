@@ -31,7 +31,7 @@ class HfCheckpoint final : public Checkpoint {
     }
     ASSIGN_OR_RETURN(config_, read_json_file(config_path));
     if (!config_.is_object()) return invalid_argument("{}: not a JSON object", config_path);
-    hash_file(config_path);
+    fingerprint_.update(dump_json(config_));
     if (is_config) return ok_status();
     ASSIGN_OR_RETURN(assets_, read_assets(path));
     for (const auto& [name, text] : assets_) {

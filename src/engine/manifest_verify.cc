@@ -45,7 +45,8 @@ Result<int64_t> max_bytes(const TensorType& type, const std::vector<Symbol>& sym
   int64_t bytes = dtype_bytes(type.dtype);
   int64_t bound = bytes;  // as bytes, but not zero where an extent is
   for (const Dim& dim : type.dims) {
-    if (std::abs(dim.offset) > kMaxExtent) return corrupt("extent {}", dim.offset);
+    if (dim.offset < -kMaxExtent || dim.offset > kMaxExtent)
+      return corrupt("extent {}", dim.offset);
     int64_t low = dim.offset;
     int64_t high = dim.offset;
     if (!dim.fixed()) {
@@ -242,10 +243,12 @@ Status check_facts(const Manifest& manifest) {
   }
   if (manifest.tp < 1 || manifest.pp < 1) return corrupt("tp {}, pp {}", manifest.tp, manifest.pp);
   constexpr int64_t kLimit = 1 << 20;
+  const auto sane_count = [](int64_t n) { return n >= 1 && n <= kLimit; };
   for (const KvGroup& g : manifest.kv_groups) {
-    const bool sane = g.num_layers >= 1 && g.num_layers <= kLimit && g.num_kv_heads >= 1 &&
-                      g.num_kv_heads <= kLimit && g.head_dim >= 1 && g.head_dim <= kLimit &&
-                      g.v_head_dim >= 1 && g.v_head_dim <= kLimit && g.window >= 0;
+    // The product bounds the bytes of a block of all layers, so that nobody's sums overflow.
+    const bool sane = sane_count(g.num_layers) && sane_count(g.num_kv_heads) &&
+                      sane_count(g.head_dim) && sane_count(g.v_head_dim) && g.window >= 0 &&
+                      g.num_layers * g.num_kv_heads <= kMaxExtent / (g.head_dim + g.v_head_dim);
     if (!sane) {
       return corrupt("KV group of {} layers, {} heads of {}/{}, window {}", g.num_layers,
                      g.num_kv_heads, g.head_dim, g.v_head_dim, g.window);
