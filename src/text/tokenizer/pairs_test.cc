@@ -61,10 +61,13 @@ TEST_P(Pairs, IdsEqual) {
 
 INSTANTIATE_TEST_SUITE_P(Shared, Pairs,
                          testing::Values(Pair{"gpt-2", "gpt2"}, Pair{"llama-bpe", "llama3"},
-                                         Pair{"llama-spm", "llama2"}, Pair{"phi-3", "phi3-mini"},
-                                         Pair{"qwen2", "qwen2"}),
+                                         Pair{"llama-spm", "llama2"},
+                                         Pair{"llama-spm", "llama2/tokenizer.model"},
+                                         Pair{"phi-3", "phi3-mini"}, Pair{"qwen2", "qwen2"}),
                          [](const auto& info) {
                            std::string name = info.param.name;
+                           name += std::string_view(info.param.path).ends_with("r.model") ? "_model"
+                                                                                          : "";
                            for (char& c : name) {
                              if (c == '-') c = '_';
                            }

@@ -28,8 +28,9 @@ class Tokenizer {
   /// Bytes of a Hugging Face tokenizer.json. Errors: kInvalidArgument (not a tokenizer.json, or
   /// inconsistent), kUnsupported (a component or option we do not have; the message names it).
   static Result<std::unique_ptr<Tokenizer>> from_json(std::string_view tokenizer_json);
-  /// A folder (tokenizer.json, or vocab.json + merges.txt, or a tiktoken tokenizer.model), or the
-  /// path of a tokenizer.json or of a tiktoken .model file.
+  /// A folder (tokenizer.json, else vocab.json + merges.txt, else tokenizer.model), or the path of
+  /// a tokenizer.json or of a .model file (tiktoken ranks of Llama 3; SentencePiece BPE). Special
+  /// tokens that only tokenizer_config.json knows count for vocab.json + merges.txt alone.
   static Result<std::unique_ptr<Tokenizer>> load(const std::string& path);
   /// What serialized() gave.
   static Result<std::unique_ptr<Tokenizer>> from_serialized(std::string_view bytes);

@@ -43,5 +43,7 @@ Result<std::string> json_from_vocab_and_merges(std::string_view vocab_json,
                                                std::string_view config_json);
 /// tokenizer.json text for a tiktoken file of Llama 3: lines of base64 token and rank.
 Result<std::string> json_from_tiktoken(std::string_view ranks_text);
+/// tokenizer.json text for a SentencePiece .model of type BPE.
+Result<std::string> json_from_sentencepiece(std::string_view bytes);
 
 }  // namespace ramjet::text

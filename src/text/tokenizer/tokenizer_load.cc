@@ -85,7 +85,9 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string& path) {
   if (is_directory(path)) return load_folder(path);
   ASSIGN_OR_RETURN(std::string text, read_file(path, kMaxFileBytes));
   if (std::filesystem::path(path).extension() == ".model") {
-    Result<std::string> json = json_from_tiktoken(text);
+    // A protobuf of pieces begins with the tag of its first field; base64 never does.
+    Result<std::string> json =
+        text.starts_with('\n') ? json_from_sentencepiece(text) : json_from_tiktoken(text);
     if (!json.ok()) return json.error().with_context(path);
     text = std::move(json).value();
   }
