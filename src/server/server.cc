@@ -1,5 +1,7 @@
 #include "server/server.h"
 
+#include <ramjet/version.h>
+
 #include <atomic>
 #include <chrono>
 #include <random>
@@ -40,17 +42,19 @@ bool takes_json(const HttpRequest& request) {
 }  // namespace
 
 struct Server::Impl {
+  ServerOptions options;
   std::unique_ptr<AppState> state;
   Router router;
+  std::atomic<bool> ready{false};  // state and router are filled
   std::unique_ptr<HttpServer> http;
-  std::atomic<HttpServer*> listening{nullptr};  // http, once it is there: handlers start earlier
   bool drained = false;
 
   void handle(const std::shared_ptr<Exchange>& exchange);
-  void options(const RequestContext& context, const Router::Match& match) const;
+  void handle_options(const RequestContext& context, const Router::Match& match) const;
+  static void answer_while_loading(Exchange& exchange);
 };
 
-void Server::Impl::options(const RequestContext& context, const Router::Match& match) const {
+void Server::Impl::handle_options(const RequestContext& context, const Router::Match& match) const {
   reply(*state, context,
         {.status = 204,
          .headers = {{"Allow", match.allow},
@@ -59,8 +63,16 @@ void Server::Impl::options(const RequestContext& context, const Router::Match& m
                      {"Access-Control-Max-Age", "86400"}}});
 }
 
+void Server::Impl::answer_while_loading(Exchange& exchange) {
+  if (exchange.request().path == "/version") {
+    return exchange.respond({.body = R"({"version":")" RAMJET_VERSION "\"}"});
+  }
+  exchange.respond(error_response(error_of_status(503, "the model is loading")));
+}
+
 /// Runs on an I/O thread: looks up the route and hands over.
 void Server::Impl::handle(const std::shared_ptr<Exchange>& exchange) {
+  if (!ready) return answer_while_loading(*exchange);
   RequestContext context{.exchange = exchange, .start_s = steady_s()};
   const HttpRequest& request = exchange->request();
   const std::string_view id = request.header("x-request-id");
@@ -74,7 +86,7 @@ void Server::Impl::handle(const std::shared_ptr<Exchange>& exchange) {
     return reply_error(*state, context,
                        error_of_status(404, "there is no such route; see / for those there are"));
   }
-  if (request.method == "OPTIONS") return options(context, match);
+  if (request.method == "OPTIONS") return handle_options(context, match);
   if (match.route == nullptr) {
     HttpResponse response =
         error_response(error_of_status(405, "this route takes only " + match.allow));
@@ -99,38 +111,49 @@ void Server::Impl::handle(const std::shared_ptr<Exchange>& exchange) {
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Result<std::unique_ptr<Server>> Server::start(ServerOptions options,
-                                              std::unique_ptr<ModelHost> host) {
+Result<std::unique_ptr<Server>> Server::listen(ServerOptions options) {
   auto impl = std::make_unique<Impl>();
-  impl->state = std::make_unique<AppState>(std::move(host), options.api_keys, options.workers);
-  impl->state->log_requests = options.log_requests;
-  AppState& state = *impl->state;
-  state.http_stats = [raw = impl.get()] {
-    const HttpServer* http = raw->listening;
-    return http == nullptr ? HttpServerStats{} : http->stats();
-  };
-  add_ops_routes(impl->router, state);
-  add_models_routes(impl->router, state);
-  add_completion_routes(impl->router, state);
-  add_chat_routes(impl->router, state);
-  add_tokenize_routes(impl->router, state);
+  impl->options = std::move(options);
   auto http = HttpServer::start(
-      options.http,
+      impl->options.http,
       [raw = impl.get()](const std::shared_ptr<Exchange>& exchange) { raw->handle(exchange); });
   if (!http.ok()) return std::move(http).error();
   impl->http = std::move(http).value();
-  impl->listening = impl->http.get();
   return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+void Server::serve(std::unique_ptr<ModelHost> host) {
+  const ServerOptions& options = impl_->options;
+  impl_->state = std::make_unique<AppState>(std::move(host), options.api_keys, options.workers);
+  AppState& state = *impl_->state;
+  state.log_requests = options.log_requests;
+  state.http_stats = [http = impl_->http.get()] { return http->stats(); };
+  add_ops_routes(impl_->router, state);
+  add_models_routes(impl_->router, state);
+  add_completion_routes(impl_->router, state);
+  add_chat_routes(impl_->router, state);
+  add_tokenize_routes(impl_->router, state);
+  impl_->ready = true;
+}
+
+Result<std::unique_ptr<Server>> Server::start(ServerOptions options,
+                                              std::unique_ptr<ModelHost> host) {
+  auto server = listen(std::move(options));
+  if (server.ok()) (*server)->serve(std::move(host));
+  return server;
 }
 
 Server::~Server() { drain(0); }
 
 int Server::port() const { return impl_->http->port(); }
 
-void Server::begin_drain() { impl_->state->draining = true; }
+void Server::begin_drain() {
+  if (impl_->ready) impl_->state->draining = true;
+}
 
 void Server::drain(double deadline_s) {
   if (std::exchange(impl_->drained, true)) return;
+  if (!impl_->ready) return impl_->http->stop(0);
   begin_drain();
   const double end_s = steady_s() + deadline_s;
   const auto wait = [this](double until_s) {

@@ -22,7 +22,11 @@ struct ServerOptions {
 
 class Server {
  public:
-  /// Returns once it can answer.
+  /// Listens. Until serve(), every route but /version answers 503: the model is loading.
+  static Result<std::unique_ptr<Server>> listen(ServerOptions options);
+  /// Answers with this model from now on. Once only.
+  void serve(std::unique_ptr<ModelHost> host);
+  /// Both.
   static Result<std::unique_ptr<Server>> start(ServerOptions options,
                                                std::unique_ptr<ModelHost> host);
   /// drain(0) if that was not called.
