@@ -1,0 +1,208 @@
+#include <ramjet/executor.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <yaml-cpp/yaml.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <cstdio>
+#include <thread>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "commands.h"
+#include "output.h"
+#include "server/server.h"
+
+namespace ramjet {
+namespace {
+
+struct ServeOptions {
+  std::string model;
+  std::string config;
+  std::vector<std::string> names;
+  BuildOptions build;
+  ExecutorConfig executor;
+  server::ServerOptions server;
+  double drain_s = 30;
+  double max_body_mb = 32;
+};
+
+/// Takes options from a YAML mapping whose keys are the flags without dashes in front; what the
+/// command line says wins.
+Status apply_config(CLI::App& command, const std::string& path) {
+  try {
+    const YAML::Node file = YAML::LoadFile(path);
+    if (!file.IsMap()) return invalid_argument("{}: a mapping of options is expected", path);
+    for (const auto& entry : file) {
+      std::string key = entry.first.as<std::string>();
+      std::replace(key.begin(), key.end(), '_', '-');
+      CLI::Option* option = command.get_option_no_throw(key == "model" ? key : "--" + key);
+      if (option == nullptr || key == "config" || key == "help") {
+        return invalid_argument("{}: '{}' is not an option of `ramjet serve`", path, key);
+      }
+      if (option->count() > 0) continue;
+      if (entry.second.IsSequence()) {
+        for (const auto& item : entry.second) option->add_result(item.as<std::string>());
+      } else {
+        option->add_result(entry.second.as<std::string>());
+      }
+      option->run_callback();
+    }
+  } catch (const std::exception& e) {
+    return invalid_argument("{}: {}", path, e.what());
+  }
+  return ok_status();
+}
+
+/// A served ORG/NAME keeps that name; a path is nobody's business, so its last part serves.
+std::vector<std::string> served_names(const ServeOptions& options, const ModelInfo& info) {
+  if (!options.names.empty()) return options.names;
+  if (!path_exists(options.model)) return {options.model, info.name};
+  return {info.name};
+}
+
+std::atomic<int> signals{0};
+int signal_pipe[2] = {-1, -1};
+
+/// The first asks for a drain; a second one does not wait.
+void on_signal(int number) {
+  if (signals.fetch_add(1) > 0) ::_exit(128 + number);
+  const char byte = 0;
+  [[maybe_unused]] const ssize_t written = ::write(signal_pipe[1], &byte, 1);
+}
+
+Status catch_signals() {
+  if (::pipe(signal_pipe) != 0) return internal_error("no pipe for signals");
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  ::sigaction(SIGTERM, &action, nullptr);
+  ::sigaction(SIGINT, &action, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  return ok_status();
+}
+
+void wait_for_signal() {
+  char byte;
+  while (::read(signal_pipe[0], &byte, 1) < 0) {
+  }
+}
+
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+Result<std::unique_ptr<server::ModelHost>> load_host(const ServeOptions& options) {
+  ASSIGN_OR_RETURN(const auto engine, load_model(options.model, options.build));
+  ASSIGN_OR_RETURN(server::ModelHost::Parts parts, server::ModelHost::parts_of(*engine));
+  parts.names = served_names(options, engine->model());
+  ASSIGN_OR_RETURN(auto executor, Executor::create(engine, options.executor));
+  return server::ModelHost::create(std::move(parts),
+                                   server::make_executor_backend(std::move(executor)));
+}
+
+Status serve(ServeOptions options) {
+  raise_descriptor_limit();
+  options.server.http.limits.max_body_bytes = static_cast<size_t>(options.max_body_mb * 1048576);
+  ASSIGN_OR_RETURN(auto server, server::Server::listen(options.server));
+  ASSIGN_OR_RETURN(auto host, load_host(options));
+  const std::string name = host->name();
+  const std::string device = host->backend().stats().device;
+  // Only now: until here a signal may end the process at once.
+  RETURN_IF_ERROR(catch_signals());
+  server->serve(std::move(host));
+  log_info("serving {} on {}", name, device);
+  print_text(fmt::format("ready http://{}:{}\n", options.server.http.host, server->port()));
+  wait_for_signal();
+  log_info("draining for up to {} s; a second signal ends at once", options.drain_s);
+  server->drain(options.drain_s);
+  return ok_status();
+}
+
+void add_server_options(CLI::App& command, ServeOptions& options) {
+  server::HttpServer::Options& http = options.server.http;
+  server::HttpLimits& limits = http.limits;
+  command.add_option("--host", http.host, "address to listen on")->capture_default_str();
+  command.add_option("--port", http.port, "port to listen on; 0 picks one")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 65535));
+  command.add_option("--api-key", options.server.api_keys,
+                     "a key that clients must send; may be given several times");
+  command.add_option("--served-model-name", options.names,
+                     "name in requests and answers; may be given several times");
+  command.add_option("--http-threads", http.threads, "threads for network input and output")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
+  command
+      .add_option("--text-threads", options.server.workers,
+                  "threads for tokenizing, and as many for detokenizing")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
+  command.add_option("--max-connections", limits.max_connections, "above: 503")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
+  command.add_option("--max-body-mb", options.max_body_mb, "largest request; above: 413")
+      ->capture_default_str()
+      ->check(CLI::Range(0.001, 4096.0));
+  command
+      .add_option("--drain-timeout", options.drain_s,
+                  "seconds given to running requests at the end")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command.add_flag_callback(
+      "--no-request-log", [&options] { options.server.log_requests = false; },
+      "write no line a request");
+}
+
+void add_executor_options(CLI::App& command, ExecutorConfig& config) {
+  command
+      .add_option("--kv-memory", config.kv_bytes,
+                  "hard cap of the KV cache, e.g. 4GiB (default: --kv-fraction)")
+      ->transform(CLI::AsSizeValue(false));
+  command.add_option("--kv-fraction", config.kv_fraction, "of the memory free after loading")
+      ->capture_default_str()
+      ->check(CLI::Range(0.01, 0.95));
+  command.add_option("--max-queue", config.max_queue, "waiting requests; above: 429")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 20));
+  command.add_option("--threads", config.num_threads, "CPU workers (0: all cores)")
+      ->capture_default_str();
+  command
+      .add_option("--capacity-policy", config.capacity, "max_utilization or guaranteed_no_evict")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, CapacityPolicy>{
+          {"max_utilization", CapacityPolicy::kMaxUtilization},
+          {"guaranteed_no_evict", CapacityPolicy::kGuaranteedNoEvict}}));
+  command.add_flag_callback(
+      "--no-prefix-caching", [&config] { config.prefix_caching = false; },
+      "compute every prompt from its start");
+}
+
+}  // namespace
+
+void add_serve_command(CLI::App& app, CommandRunner& runner) {
+  CLI::App* command = app.add_subcommand("serve", "Serve a model over HTTP, as OpenAI does");
+  auto options = std::make_shared<ServeOptions>();  // with the parser's callbacks
+  command->add_option("model", options->model, "folder, .engine, or ORG/NAME in the cache");
+  command->add_option("--config", options->config, "YAML file: the flags below as `name: value`");
+  add_server_options(*command, *options);
+  add_executor_options(*command, options->executor);
+  add_build_options(*command, options->build);
+  command->callback([command, options, &runner] {
+    runner.run = [command, options] {
+      if (!options->config.empty()) {
+        if (Status status = apply_config(*command, options->config); !status.ok()) {
+          return fail(status.error());
+        }
+      }
+      if (options->model.empty()) return fail(invalid_argument("serve: MODEL is required"));
+      const Status status = serve(*options);
+      return status.ok() ? 0 : fail(status.error());
+    };
+  });
+}
+
+}  // namespace ramjet
