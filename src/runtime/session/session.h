@@ -38,6 +38,7 @@ struct SessionInfo {
   int64_t block_tokens = 0;
   int64_t max_blocks = 0;  // columns of the block table
   int64_t num_blocks = 0;  // of the cache, as allocated
+  int64_t window = 0;      // tokens that every layer sees at most; 0: some layer sees all
   uint64_t kv_bytes = 0;
   std::vector<int32_t> eos_ids;
   std::string device;  // the path that runs

@@ -1,0 +1,48 @@
+// A request inside the executor. Plain data, owned by the step loop's thread once queued.
+#pragma once
+
+#include <ramjet/request.h>
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "runtime/executor/publisher.h"
+#include "runtime/sampling/sampling_state.h"
+#include "runtime/scheduler/sequence.h"
+
+namespace ramjet::runtime {
+
+/// Hands rows of logits from the step loop to the thread that called logits(). The loop pauses
+/// the sequence after each step, so at most one step's rows wait here.
+struct LogitsFeed {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<float> rows;
+  bool ready = false;  // rows are there
+  bool done = false;   // no more will come
+  std::optional<Error> error;
+};
+
+struct ActiveRequest {
+  uint64_t id = 0;
+  Request request;
+  uint64_t seed = 0;
+  int64_t max_output = 0;                              // max_tokens, resolved
+  int64_t logits_from = -1;                            // as in SequenceSpec
+  int64_t max_logit_rows = 0;                          // as in SequenceSpec
+  int64_t deadline_ns = 0;                             // 0: none
+  std::vector<std::unique_ptr<SamplingState>> states;  // by index
+  std::vector<SeqId> sequences;                        // by index; kNoSeq before its fork
+  std::vector<bool> finished;                          // by index
+  std::vector<PositionLogprobs> prompt_logprobs;       // gathered chunk by chunk
+  std::shared_ptr<RequestSink> sink;  // owners: this request and its events on their way
+  std::shared_ptr<LogitsFeed> feed;   // owners: this request and the caller of logits(); or null
+  int unfinished = 1;
+  int cached_tokens = 0;
+};
+
+}  // namespace ramjet::runtime

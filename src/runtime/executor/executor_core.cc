@@ -1,0 +1,258 @@
+#include "runtime/executor/executor_core.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <exception>
+#include <random>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "runtime/sampling/philox.h"
+
+namespace ramjet::runtime {
+namespace {
+
+// The loop looks again after this when something waits for an event that sends no command (a
+// lease that is released): rare, so not worth a wake-up of its own.
+constexpr int64_t kRetryNs = 20'000'000;
+constexpr int kFailuresUntilUnhealthy = 5;
+
+Result<SchedulerConfig> scheduler_config(const SessionInfo& info, const ExecutorConfig& config) {
+  if (config.max_batch_size < 0 || config.max_num_tokens < 0) {
+    return invalid_argument("max_batch_size {} and max_num_tokens {} must not be negative",
+                            config.max_batch_size, config.max_num_tokens);
+  }
+  if (config.max_queue < 1) {
+    return invalid_argument("max_queue is {}; it must be at least 1", config.max_queue);
+  }
+  if (!(config.step_deadline_s > 0)) {
+    return invalid_argument("step_deadline_s is {}; it must be positive", config.step_deadline_s);
+  }
+  if (info.num_blocks < 1 || info.vocab_size < 1 || info.block_tokens < 1) {
+    return invalid_argument("the session has {} KV blocks of {} tokens and a vocabulary of {}",
+                            info.num_blocks, info.block_tokens, info.vocab_size);
+  }
+  SchedulerConfig result;
+  const auto smaller = [](int64_t mine, int64_t theirs) {
+    return mine > 0 ? std::min(mine, theirs) : theirs;
+  };
+  result.max_num_tokens = smaller(config.max_num_tokens, info.max_num_tokens);
+  result.max_logit_rows = info.max_logit_rows;
+  // Every running sequence gets its token in every step.
+  result.max_batch_size = std::min({smaller(config.max_batch_size, info.max_batch_size),
+                                    result.max_num_tokens, result.max_logit_rows});
+  result.capacity = config.capacity;
+  result.batching = config.batching;
+  return result;
+}
+
+kv::BlockManagerConfig block_config(const SessionInfo& info, const ExecutorConfig& config) {
+  return {info.num_blocks, info.block_tokens, info.window, config.prefix_caching};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ExecutorCore>> ExecutorCore::create(std::unique_ptr<Session> session,
+                                                           const ExecutorConfig& config,
+                                                           ThreadPool* pool) {
+  CHECK(session != nullptr);
+  ASSIGN_OR_RETURN(const SchedulerConfig scheduler, scheduler_config(session->info(), config));
+  return std::unique_ptr<ExecutorCore>(
+      new ExecutorCore(std::move(session), config, scheduler, pool));
+}
+
+ExecutorCore::ExecutorCore(std::unique_ptr<Session> session, const ExecutorConfig& config,
+                           const SchedulerConfig& scheduler, ThreadPool* pool)
+    : session_(std::move(session)),
+      info_(session_->info()),
+      config_(config),
+      scheduler_config_(scheduler),
+      loop_({session_.get(), &publisher_, pool, &SteadyClock::instance()}, scheduler,
+            block_config(info_, config)) {
+  limits_.vocab_size = info_.vocab_size;
+  limits_.max_batch_size = scheduler.max_batch_size;
+  limits_.max_seq_len = std::min(info_.max_seq_len, info_.max_blocks * info_.block_tokens);
+  // A sequence must fit the cache alone.
+  limits_.max_seq_len = std::min(limits_.max_seq_len, info_.num_blocks * info_.block_tokens);
+  std::random_device device;
+  seed_counter_ = uint64_t{device()} << 32 | device();
+  stats_ = loop_.stats();
+  thread_ = std::thread([this] { run_loop(); });
+}
+
+ExecutorCore::~ExecutorCore() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = draining_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+uint64_t ExecutorCore::draw_seed() {
+  const uint64_t n = seed_counter_.fetch_add(1);
+  const PhiloxBlock block = philox4x32({static_cast<uint32_t>(n), 0, 0, 1}, n);
+  return uint64_t{block[0]} << 32 | block[1];
+}
+
+Result<std::unique_ptr<ActiveRequest>> ExecutorCore::prepare(Request request,
+                                                             OutputCallback callback) {
+  RETURN_IF_ERROR(validate_request(request, limits_));
+  auto active = std::make_unique<ActiveRequest>();
+  ActiveRequest& r = *active;
+  r.id = next_id_.fetch_add(1);
+  r.max_output = resolve_max_output(request, limits_);
+  r.request = std::move(request);
+  r.seed = r.request.sampling.seed.value_or(draw_seed());
+  if (r.request.deadline_s > 0) {
+    const double ns = std::min(r.request.deadline_s, 1e9) * 1e9;
+    r.deadline_ns = SteadyClock::instance().now_ns() + static_cast<int64_t>(ns);
+  }
+  if (r.request.sampling.prompt_logprobs >= 0) {
+    r.logits_from = 0;
+    r.prompt_logprobs.resize(1);  // nothing precedes the first token
+  }
+  const StopConditions& stop = r.request.sampling.stop;
+  std::vector<int32_t> stop_ids = stop.stop_ids;
+  if (!stop.ignore_eos) stop_ids.insert(stop_ids.end(), info_.eos_ids.begin(), info_.eos_ids.end());
+  std::erase_if(stop_ids, [this](int32_t id) { return id < 0 || id >= info_.vocab_size; });
+  try {
+    for (int i = 0; i < r.request.n; ++i) {
+      r.states.push_back(std::make_unique<SamplingState>(&r.request.sampling, r.request.prompt_ids,
+                                                         stop_ids, static_cast<uint32_t>(i)));
+    }
+  } catch (const std::exception& e) {
+    return internal_error("the token mask could not be copied: {}", e.what());
+  }
+  r.sink = std::make_shared<RequestSink>(std::move(callback));
+  return active;
+}
+
+Result<uint64_t> ExecutorCore::enqueue(std::unique_ptr<ActiveRequest> request) {
+  SequenceSpec spec;
+  spec.max_output = request->max_output;
+  spec.fanout = request->request.n;
+  const int64_t blocks = loop_.scheduler().blocks_needed(
+      spec, static_cast<int64_t>(request->request.prompt_ids.size()));
+  if (blocks > info_.num_blocks) {
+    return invalid_argument(
+        "the request may need {} KV blocks for n = {} and {} output tokens; the cache has {}: "
+        "lower n or max_tokens, or give more KV memory",
+        blocks, request->request.n, request->max_output, info_.num_blocks);
+  }
+  const uint64_t id = request->id;
+  {
+    const std::lock_guard lock(mutex_);
+    if (draining_) return Error{ErrorCode::kUnavailable, "the executor is draining"};
+    if (inbox_sequences_ + stats_.requests_waiting >= config_.max_queue) {
+      return make_error(ErrorCode::kResourceExhausted,
+                        "the queue holds {} requests, its limit (max_queue); try again later",
+                        config_.max_queue);
+    }
+    ++requests_;
+    ++inbox_sequences_;
+    inbox_.push_back({Command::Kind::kAdd, id, std::move(request), {}});
+  }
+  wake_.notify_one();
+  return id;
+}
+
+Result<uint64_t> ExecutorCore::submit(Request request, OutputCallback callback) {
+  ASSIGN_OR_RETURN(auto active, prepare(std::move(request), std::move(callback)));
+  return enqueue(std::move(active));
+}
+
+void ExecutorCore::command(Command command) {
+  {
+    const std::lock_guard lock(mutex_);
+    inbox_.push_back(std::move(command));
+  }
+  wake_.notify_one();
+}
+
+void ExecutorCore::cancel(uint64_t request) {
+  command({Command::Kind::kCancel, request, nullptr, {}});
+}
+
+// Sleeps until there is something to do; false when the executor ends.
+bool ExecutorCore::take_commands(std::vector<Command>* commands, bool worked) {
+  std::unique_lock lock(mutex_);
+  const auto roused = [this] { return stopping_ || !inbox_.empty(); };
+  if (!worked && !roused()) {
+    beat_ns_.store(0, std::memory_order_relaxed);
+    if (loop_.idle()) {
+      wake_.wait(lock, roused);
+    } else {
+      const int64_t deadline = loop_.ns_to_deadline();
+      const int64_t ns = deadline < 0 ? kRetryNs : std::min(deadline, kRetryNs);
+      wake_.wait_for(lock, std::chrono::nanoseconds(ns), roused);
+    }
+  }
+  beat_ns_.store(SteadyClock::instance().now_ns(), std::memory_order_relaxed);
+  commands->swap(inbox_);
+  inbox_sequences_ = 0;
+  // Counted as waiting until the next statistics, so that the queue stays bounded meanwhile.
+  for (const Command& c : *commands) stats_.requests_waiting += c.add != nullptr ? 1 : 0;
+  return !stopping_;
+}
+
+void ExecutorCore::execute(Command& command) {
+  switch (command.kind) {
+    case Command::Kind::kAdd: loop_.add(std::move(command.add)); break;
+    case Command::Kind::kCancel: loop_.end(command.request, FinishReason::kCancelled); break;
+    case Command::Kind::kCancelAll: loop_.end_all(FinishReason::kCancelled); break;
+    case Command::Kind::kResume: loop_.resume(command.request); break;
+    case Command::Kind::kCall: command.call(loop_); break;
+  }
+}
+
+void ExecutorCore::publish_stats() {
+  const ExecutorStats stats = loop_.stats();
+  const std::lock_guard lock(mutex_);
+  stats_ = stats;
+  int64_t queued = 0;
+  for (const Command& c : inbox_) queued += c.add != nullptr ? 1 : 0;
+  const int64_t before = requests_;
+  requests_ = loop_.num_requests() + queued;
+  if (requests_ < before) quiet_.notify_all();
+}
+
+void ExecutorCore::run_loop() {
+  std::vector<Command> commands;
+  bool worked = false;
+  while (take_commands(&commands, worked)) {
+    for (Command& c : commands) execute(c);
+    commands.clear();
+    worked = loop_.step();
+    publish_stats();
+  }
+  for (Command& c : commands) execute(c);
+  loop_.end_all(FinishReason::kCancelled);
+  publish_stats();
+}
+
+ExecutorStats ExecutorCore::stats() const {
+  const std::lock_guard lock(mutex_);
+  ExecutorStats stats = stats_;
+  stats.requests_waiting += static_cast<int>(inbox_sequences_);
+  return stats;
+}
+
+Status ExecutorCore::health() const {
+  const int64_t now = SteadyClock::instance().now_ns();
+  const int64_t beat = beat_ns_.load(std::memory_order_relaxed);
+  const double silent_s = beat == 0 ? 0 : static_cast<double>(now - beat) * 1e-9;
+  if (silent_s > config_.step_deadline_s) {
+    return make_error(ErrorCode::kUnavailable,
+                      "the step in progress has run for {:.1f} s; the limit is {:.1f} s "
+                      "(step_deadline_s)",
+                      silent_s, config_.step_deadline_s);
+  }
+  if (const int failed = loop_.failed_in_a_row(); failed >= kFailuresUntilUnhealthy) {
+    return make_error(ErrorCode::kUnavailable, "the last {} steps failed", failed);
+  }
+  return ok_status();
+}
+
+}  // namespace ramjet::runtime

@@ -1,0 +1,200 @@
+#include "runtime/executor/step_loop.h"
+
+#include <algorithm>
+#include <exception>
+
+#include "base/check.h"
+
+namespace ramjet::runtime {
+
+StepLoop::StepLoop(const Parts& parts, const SchedulerConfig& scheduler,
+                   const kv::BlockManagerConfig& blocks)
+    : parts_(parts),
+      info_(parts.session->info()),
+      blocks_(blocks),
+      scheduler_(scheduler, &blocks_),
+      sampler_(info_.vocab_size, parts.pool),
+      inputs_(info_) {
+  stats_.block_tokens = blocks.block_tokens;
+  stats_.kv_bytes = info_.kv_bytes;
+  stats_.device = info_.device;
+}
+
+StepLoop::Owner& StepLoop::owner(SeqId id) {
+  if (owners_.size() <= static_cast<size_t>(id)) owners_.resize(static_cast<size_t>(id) + 1);
+  return owners_[static_cast<size_t>(id)];
+}
+
+void StepLoop::add(std::unique_ptr<ActiveRequest> request) {
+  ActiveRequest& r = *request;
+  SequenceSpec spec;
+  spec.tokens = r.request.prompt_ids;
+  spec.max_output = r.max_output;
+  spec.fanout = r.request.n;
+  spec.priority = r.request.priority;
+  spec.deadline_ns = r.deadline_ns;
+  spec.extra = r.request.cache_salt;
+  spec.logits_from = r.logits_from;
+  spec.max_logit_rows = r.max_logit_rows;
+  const auto count = static_cast<size_t>(r.request.n);
+  r.sequences.assign(count, kNoSeq);
+  r.finished.assign(count, false);
+  r.unfinished = r.request.n;
+  r.sequences[0] = scheduler_.add(std::move(spec));
+  owner(r.sequences[0]) = {&r, 0};
+  requests_.emplace(r.id, std::move(request));
+}
+
+void StepLoop::end(uint64_t request, FinishReason reason, std::optional<Error> error) {
+  const auto found = requests_.find(request);
+  if (found == requests_.end()) return;
+  ActiveRequest& r = *found->second;
+  for (int left = r.unfinished, index = 0; left > 0; ++index) {
+    if (r.finished[static_cast<size_t>(index)]) continue;
+    RequestOutput output;
+    output.finish = reason;
+    output.error = error;
+    end_index(r, index, std::move(output));  // the last one deletes r
+    --left;
+  }
+  parts_.publisher->push(&events_);
+}
+
+void StepLoop::end_all(FinishReason reason, const std::optional<Error>& error) {
+  while (!requests_.empty()) end(requests_.begin()->first, reason, error);
+}
+
+void StepLoop::resume(uint64_t request) {
+  const auto found = requests_.find(request);
+  if (found != requests_.end()) scheduler_.set_paused(found->second->sequences[0], false);
+}
+
+void StepLoop::expire(int64_t now_ns) {
+  scratch_.clear();
+  scheduler_.expired(now_ns, &scratch_);
+  for (const SeqId id : scratch_) {
+    const ActiveRequest* r = owner(id).request;
+    if (r == nullptr) continue;  // ended with a sibling
+    end(r->id, FinishReason::kError,
+        make_error(ErrorCode::kDeadlineExceeded,
+                   "the request did not end within its deadline of "
+                   "{} s",
+                   r->request.deadline_s));
+  }
+}
+
+int64_t StepLoop::ns_to_deadline() const {
+  const int64_t next = scheduler_.next_deadline_ns();
+  return next == 0 ? -1 : std::max<int64_t>(0, next - parts_.clock->now_ns());
+}
+
+bool StepLoop::step() {
+  const int64_t begin = parts_.clock->now_ns();
+  expire(begin);
+  const StepPlan& plan = scheduler_.schedule(begin);
+  if (plan.items.empty()) return false;
+  const Result<std::span<const float>> logits = launch(plan);
+  if (logits.ok()) {
+    failed_in_a_row_.store(0, std::memory_order_relaxed);
+    collect_jobs(plan, *logits);
+    sampler_.sample(std::span(jobs_).first(num_jobs_));
+    scheduler_.complete();
+    ++stats_.steps;
+    stats_.slot_steps += plan.items.size();
+    stats_.batched_tokens += static_cast<uint64_t>(plan.tokens);
+    take_results();
+    end_prompts(plan);
+  } else {
+    failed_in_a_row_.fetch_add(1, std::memory_order_relaxed);
+    fail(logits.error().with_context("the step failed"));
+  }
+  parts_.publisher->push(&events_);
+  stats_.busy_s += static_cast<double>(parts_.clock->now_ns() - begin) * 1e-9;
+  return true;
+}
+
+Result<std::span<const float>> StepLoop::launch(const StepPlan& plan) {
+  const StepBatch batch = inputs_.bind(plan, scheduler_, blocks_);
+  Result<std::span<const float>> logits = internal_error("no result");
+  try {
+    logits = parts_.session->step(batch);
+  } catch (const std::exception& e) {
+    logits = internal_error("the session threw: {}", e.what());
+  }
+  if (logits.ok() && static_cast<int64_t>(logits->size()) != plan.rows * info_.vocab_size) {
+    return internal_error("the session returned {} logits for {} rows of {}", logits->size(),
+                          plan.rows, info_.vocab_size);
+  }
+  return logits;
+}
+
+void StepLoop::fail(const Error& error) {
+  scheduler_.fail_step();
+  scratch_.clear();
+  const StepPlan& plan = scheduler_.plan();
+  for (const PlanItem& item : plan.items) scratch_.push_back(item.sequence);
+  for (const SeqId id : scratch_) {
+    if (const ActiveRequest* r = owner(id).request; r != nullptr) {
+      end(r->id, FinishReason::kError, error);
+    }
+  }
+}
+
+void StepLoop::emit(ActiveRequest& request, int index, RequestOutput output) {
+  if (request.feed != nullptr) return;
+  const SeqId id = request.sequences[static_cast<size_t>(index)];
+  if (id != kNoSeq) {
+    request.cached_tokens = static_cast<int>(scheduler_.sequence(id).cached_tokens);
+  }
+  output.request = request.id;
+  output.index = index;
+  output.prompt_tokens = static_cast<int>(request.request.prompt_ids.size());
+  output.cached_tokens = request.cached_tokens;
+  if (index == 0 && request.prompt_logprobs.size() == request.request.prompt_ids.size()) {
+    output.prompt_logprobs = std::move(request.prompt_logprobs);
+    request.prompt_logprobs.clear();
+  }
+  events_.push_back({request.sink, std::move(output), false});
+}
+
+// Ends one of the n sequences; with the last one the request goes.
+void StepLoop::end_index(ActiveRequest& request, int index, RequestOutput output) {
+  const auto at = static_cast<size_t>(index);
+  CHECK(!request.finished[at], "a sequence ended twice");
+  request.finished[at] = true;
+  output.last = --request.unfinished == 0;
+  const bool last = output.last;
+  if (request.feed != nullptr) finish_feed(request, output);
+  emit(request, index, std::move(output));
+  if (const SeqId id = request.sequences[at]; id != kNoSeq) {
+    owner(id) = {};
+    scheduler_.finish(id);
+  }
+  if (last) requests_.erase(request.id);
+}
+
+ExecutorStats StepLoop::stats() const {
+  ExecutorStats stats = stats_;
+  const kv::PoolCounts counts = blocks_.pool().counts();
+  stats.requests_running = static_cast<int>(scheduler_.num_running());
+  stats.requests_waiting = static_cast<int>(scheduler_.num_waiting());
+  stats.kv_blocks_total = counts.total;
+  stats.kv_blocks_active = counts.active;
+  stats.kv_blocks_cached = counts.cached;
+  stats.prefix_queries = scheduler_.counters().prefix_queries;
+  stats.prefix_hits = scheduler_.counters().prefix_hits;
+  stats.preemptions = scheduler_.counters().preemptions;
+  return stats;
+}
+
+Status StepLoop::check_integrity() const {
+  if (idle() && !(scheduler_.idle() && blocks_.open_tables() == 0)) {
+    return internal_error(
+        "executor: no request is left, but the scheduler holds {} waiting and "
+        "{} running sequences",
+        scheduler_.num_waiting(), scheduler_.num_running());
+  }
+  return scheduler_.check_integrity();
+}
+
+}  // namespace ramjet::runtime

@@ -1,0 +1,103 @@
+// StepLoop: one iteration of the runtime, admit -> schedule -> bind -> launch -> sample -> publish,
+// over any Session.
+//
+// Single-threaded: whoever calls it owns it. ExecutorCore runs it on a thread of its own; tests
+// and simulations call it directly. An error of a request ends that request; an error of a step
+// ends the requests that were in it, and the others restart. In the steady state it allocates only
+// the events that it publishes and what sequences grow by.
+#pragma once
+
+#include <ramjet/executor.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "runtime/executor/active_request.h"
+#include "runtime/executor/publisher.h"
+#include "runtime/executor/step_inputs.h"
+#include "runtime/sampling/sampler.h"
+#include "runtime/scheduler/scheduler.h"
+#include "runtime/session/session.h"
+
+namespace ramjet::runtime {
+
+class StepLoop {
+ public:
+  struct Parts {  // borrowed
+    Session* session = nullptr;
+    Publisher* publisher = nullptr;
+    ThreadPool* pool = nullptr;  // for sampling; may be null
+    const Clock* clock = nullptr;
+  };
+  StepLoop(const Parts& parts, const SchedulerConfig& scheduler,
+           const kv::BlockManagerConfig& blocks);
+
+  void add(std::unique_ptr<ActiveRequest> request);
+  /// Ends a request; unknown ids are ignored.
+  void end(uint64_t request, FinishReason reason, std::optional<Error> error = std::nullopt);
+  void end_all(FinishReason reason, const std::optional<Error>& error = std::nullopt);
+  /// The reader of a logits feed has taken its rows.
+  void resume(uint64_t request);
+  /// Runs one step. False if there is nothing to run now.
+  bool step();
+
+  bool idle() const { return requests_.empty(); }
+  int64_t num_requests() const { return static_cast<int64_t>(requests_.size()); }
+  /// Nanoseconds until the earliest deadline; -1: none.
+  int64_t ns_to_deadline() const;
+  /// Steps that failed since the last that did not. Any thread.
+  int failed_in_a_row() const { return failed_in_a_row_.load(std::memory_order_relaxed); }
+  ExecutorStats stats() const;
+  Status check_integrity() const;
+  const Scheduler& scheduler() const { return scheduler_; }
+  kv::BlockManager& blocks() { return blocks_; }
+
+ private:
+  struct Owner {  // of a scheduler's sequence
+    ActiveRequest* request = nullptr;
+    int index = 0;
+  };
+  struct Target {  // what a job's result is for
+    SeqId sequence = kNoSeq;
+    int index = 0;
+    bool sampled = false;  // else a position of the prompt was scored
+  };
+
+  void expire(int64_t now_ns);
+  Result<std::span<const float>> launch(const StepPlan& plan);
+  void fail(const Error& error);
+  void collect_jobs(const StepPlan& plan, std::span<const float> logits);
+  SampleJob& new_job(const Target& target, std::span<const float> row);
+  void collect_row(const PlanItem& item, int64_t position, std::span<const float> row);
+  void feed_rows(const PlanItem& item, std::span<const float> rows);
+  void finish_feed(ActiveRequest& request, const RequestOutput& output);
+  void take_results();
+  void take_sample(ActiveRequest& request, int index, SampleJob& job);
+  void fork_request(ActiveRequest& request, size_t job);
+  void end_prompts(const StepPlan& plan);
+  void emit(ActiveRequest& request, int index, RequestOutput output);
+  void end_index(ActiveRequest& request, int index, RequestOutput output);
+  Owner& owner(SeqId id);
+
+  Parts parts_;
+  SessionInfo info_;
+  kv::BlockManager blocks_;
+  Scheduler scheduler_;
+  Sampler sampler_;
+  StepInputs inputs_;
+  std::unordered_map<uint64_t, std::unique_ptr<ActiveRequest>> requests_;
+  std::vector<Owner> owners_;  // by SeqId
+  std::vector<SampleJob> jobs_;
+  std::vector<Target> targets_;  // of jobs_
+  size_t num_jobs_ = 0;
+  std::vector<SeqId> scratch_;
+  std::vector<PublishEvent> events_;
+  ExecutorStats stats_;
+  std::atomic<int> failed_in_a_row_{0};
+};
+
+}  // namespace ramjet::runtime
