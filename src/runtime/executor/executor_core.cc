@@ -207,10 +207,16 @@ void ExecutorCore::execute(Command& command) {
   }
 }
 
-void ExecutorCore::publish_stats() {
+void ExecutorCore::report() {
   const ExecutorStats stats = loop_.stats();
+  {
+    const std::lock_guard lock(mutex_);
+    stats_ = stats;
+  }
+  // After the statistics, so that who sees the last event sees it counted; before the number of
+  // requests, so that who waits for that to fall to zero finds all events on their way.
+  loop_.publish();
   const std::lock_guard lock(mutex_);
-  stats_ = stats;
   int64_t queued = 0;
   for (const Command& c : inbox_) queued += c.add != nullptr ? 1 : 0;
   const int64_t before = requests_;
@@ -225,11 +231,11 @@ void ExecutorCore::run_loop() {
     for (Command& c : commands) execute(c);
     commands.clear();
     worked = loop_.step();
-    publish_stats();
+    report();
   }
   for (Command& c : commands) execute(c);
   loop_.end_all(FinishReason::kCancelled);
-  publish_stats();
+  report();
 }
 
 ExecutorStats ExecutorCore::stats() const {

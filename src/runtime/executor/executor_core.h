@@ -64,7 +64,7 @@ class ExecutorCore {
   void run_loop();
   bool take_commands(std::vector<Command>* commands, bool worked);
   void execute(Command& command);
-  void publish_stats();
+  void report();
   uint64_t draw_seed();
   Status consume_feed(uint64_t id, LogitsFeed& feed, const LogitsRequest& request,
                       const std::function<void(int, std::span<const float>)>& sink);

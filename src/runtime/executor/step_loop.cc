@@ -1,6 +1,7 @@
 #include "runtime/executor/step_loop.h"
 
 #include <algorithm>
+#include <bit>
 #include <exception>
 
 #include "base/check.h"
@@ -57,7 +58,6 @@ void StepLoop::end(uint64_t request, FinishReason reason, std::optional<Error> e
     end_index(r, index, std::move(output));  // the last one deletes r
     --left;
   }
-  parts_.publisher->push(&events_);
 }
 
 void StepLoop::end_all(FinishReason reason, const std::optional<Error>& error) {
@@ -99,16 +99,13 @@ bool StepLoop::step() {
     collect_jobs(plan, *logits);
     sampler_.sample(std::span(jobs_).first(num_jobs_));
     scheduler_.complete();
-    ++stats_.steps;
-    stats_.slot_steps += plan.items.size();
-    stats_.batched_tokens += static_cast<uint64_t>(plan.tokens);
+    count_step(plan);
     take_results();
     end_prompts(plan);
   } else {
     failed_in_a_row_.fetch_add(1, std::memory_order_relaxed);
     fail(logits.error().with_context("the step failed"));
   }
-  parts_.publisher->push(&events_);
   stats_.busy_s += static_cast<double>(parts_.clock->now_ns() - begin) * 1e-9;
   return true;
 }
@@ -126,6 +123,18 @@ Result<std::span<const float>> StepLoop::launch(const StepPlan& plan) {
                           plan.rows, info_.vocab_size);
   }
   return logits;
+}
+
+void StepLoop::count_step(const StepPlan& plan) {
+  ++stats_.steps;
+  stats_.slot_steps += plan.items.size();
+  const auto tokens = static_cast<uint64_t>(plan.tokens);
+  stats_.batched_tokens += tokens;
+  const auto bucket = static_cast<size_t>(std::bit_width(tokens - 1));
+  ++stats_.steps_by_tokens[std::min(bucket, stats_.steps_by_tokens.size() - 1)];
+  const TokenUse use = scheduler_.token_use();
+  stats_.kv_live_token_steps += static_cast<uint64_t>(use.live);
+  stats_.kv_reserved_token_steps += static_cast<uint64_t>(use.reserved);
 }
 
 void StepLoop::fail(const Error& error) {

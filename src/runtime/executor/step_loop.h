@@ -44,6 +44,8 @@ class StepLoop {
   void resume(uint64_t request);
   /// Runs one step. False if there is nothing to run now.
   bool step();
+  /// Hands over the events of all calls since the last publish().
+  void publish() { parts_.publisher->push(&events_); }
 
   bool idle() const { return requests_.empty(); }
   int64_t num_requests() const { return static_cast<int64_t>(requests_.size()); }
@@ -79,6 +81,7 @@ class StepLoop {
   void take_sample(ActiveRequest& request, int index, SampleJob& job);
   void fork_request(ActiveRequest& request, size_t job);
   void end_prompts(const StepPlan& plan);
+  void count_step(const StepPlan& plan);
   void emit(ActiveRequest& request, int index, RequestOutput output);
   void end_index(ActiveRequest& request, int index, RequestOutput output);
   Owner& owner(SeqId id);

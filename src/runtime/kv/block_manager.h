@@ -84,6 +84,10 @@ class BlockManager {
   std::span<const BlockId> blocks(TableId table) const { return at(table).blocks; }
   int64_t committed(TableId table) const { return at(table).committed; }
   int64_t held(TableId table) const { return at(table).held; }
+  /// Committed tokens that its blocks still hold.
+  int64_t live_tokens(TableId table) const {
+    return at(table).committed - at(table).slid * config_.block_tokens;
+  }
 
   /// Holds the blocks of positions [0, committed) until released.
   Lease lease(TableId table);

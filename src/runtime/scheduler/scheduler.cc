@@ -243,6 +243,16 @@ int64_t Scheduler::next_deadline_ns() const {
   return next;
 }
 
+TokenUse Scheduler::token_use() const {
+  TokenUse use;
+  for (const SeqId id : running_) {
+    const kv::TableId table = sequence(id).table;
+    use.live += blocks_->live_tokens(table);
+    use.reserved += blocks_->held(table) * blocks_->config().block_tokens;
+  }
+  return use;
+}
+
 Status Scheduler::check_lists() const {
   int64_t tables = 0, listed = 0;
   for (const auto* list : {&waiting_, &running_}) {

@@ -31,6 +31,11 @@ struct SchedulerConfig {
   BatchingMode batching = BatchingMode::kInFlight;
 };
 
+struct TokenUse {  // of the caches of running sequences; shared blocks count once for each
+  int64_t live = 0;
+  int64_t reserved = 0;  // room in the blocks they hold
+};
+
 struct SchedulerCounters {  // since start
   uint64_t preemptions = 0;
   uint64_t prefix_queries = 0;  // prompt tokens looked up
@@ -68,6 +73,7 @@ class Scheduler {
   int64_t computed(SeqId id) const;
   int64_t num_waiting() const { return static_cast<int64_t>(waiting_.size()); }
   int64_t num_running() const { return static_cast<int64_t>(running_.size()); }
+  TokenUse token_use() const;
   const SchedulerCounters& counters() const { return counters_; }
   bool idle() const { return waiting_.empty() && running_.empty(); }
   /// Blocks that a sequence with its forks may come to hold at once. Any thread.

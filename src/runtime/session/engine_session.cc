@@ -19,6 +19,16 @@ int64_t block_bytes_of_all_layers(const engine::Manifest& manifest) {
   return bytes;
 }
 
+/// Tokens that every layer sees at most: blocks further back can be freed. 0 if one sees all.
+int64_t common_window(const engine::Manifest& manifest) {
+  int64_t window = 0;
+  for (const engine::KvGroup& group : manifest.kv_groups) {
+    if (group.window <= 0) return 0;
+    window = std::max(window, group.window);
+  }
+  return window;
+}
+
 /// A view of borrowed ids; sessions never write to them.
 TensorView ids_view(std::span<const int32_t> ids, Shape shape) {
   return {const_cast<int32_t*>(ids.data()), DType::kI32, shape};
@@ -71,6 +81,7 @@ Status EngineSession::find_bindings() {
   info_.max_num_tokens = largest("tokens");
   info_.max_logit_rows = largest("logit_rows");
   info_.block_tokens = manifest.limits.block_tokens;
+  info_.window = common_window(manifest);
   info_.eos_ids = manifest.model.eos_ids;
   info_.device = fmt::format("{} x{}", manifest.provenance.target, pool_->size());
   ASSIGN_OR_RETURN(logits_, AlignedMemory::allocate(static_cast<size_t>(info_.max_logit_rows) *
