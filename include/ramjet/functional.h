@@ -63,7 +63,7 @@ class Network {
   Status set_weight(std::string_view name, DType dtype, const std::vector<int64_t>& extents,
                     std::span<const std::byte> bytes);
   void mark_output(std::string_view name, Tensor tensor);
-  /// Default range of a symbol that has no profile: {1, 1, 1} is an error at build.
+  /// The range of a symbol. Building a network with a symbol that has none is an error.
   void set_profile(std::string_view symbol, Profile profile);
   /// Prefix for the names of the nodes added from here on ("layers.0.mlp").
   void set_scope(std::string scope);

@@ -27,8 +27,15 @@ class WeightSource {
   virtual Result<TensorView> view(std::string_view name) const = 0;
 };
 
+/// Ranks that the program is split over.
+struct Parallel {
+  int tp = 1;
+  int pp = 1;
+};
+
 struct CompileOptions {
   kernels::Target target;
+  Parallel parallel;
   WeightQuant quant = WeightQuant::kNone;  // of every constant matmul weight
   bool tune = true;
   BuildOptions::Weights weights = BuildOptions::Weights::kCheckpoint;
@@ -37,9 +44,11 @@ struct CompileOptions {
   std::function<void(std::string_view stage, double share)> progress;
 };
 
-/// What a pass may read beside the graph.
+/// What a pass may read beside the graph, and what it may tell those after it.
 struct PassContext {
   const CompileOptions* options = nullptr;
+  std::map<ir::NodeId, std::vector<engine::TacticChoice>> choices;  // of the tactics pass
+  bool tuned = false;
 };
 
 class Pass {
@@ -56,8 +65,9 @@ class Pass {
 std::vector<std::unique_ptr<Pass>> standard_passes();
 std::unique_ptr<Pass> make_pass(std::string_view name);
 
-/// Runs the passes of `options` over the graph; one PassTime each.
-Result<std::vector<PassTime>> run_passes(ir::Graph& graph, const CompileOptions& options);
+/// Runs the passes of `context.options` over the graph; one PassTime each. Errors: kInvalidArgument
+/// for a disabled pass that does not exist or cannot be switched off.
+Result<std::vector<PassTime>> run_passes(ir::Graph& graph, PassContext& context);
 
 /// Everything of a manifest that is not the graph's business, filled by the caller (model, limits,
 /// KV groups, provenance's source and options); compile() adds programs, weights and pass times.

@@ -111,7 +111,7 @@ Result<std::vector<Dim>> dims_of(Network& network, const std::vector<Extent>& ex
     const std::string& text = std::get<std::string>(extent);
     const bool plain = !text.empty() && text.find_first_not_of(kSymbolChars) == std::string::npos &&
                        !(text[0] >= '0' && text[0] <= '9');
-    if (plain) graph.add_symbol({.name = text});
+    if (plain) graph.add_symbol({text, 0, 0, 0});  // no profile yet
     ASSIGN_OR_RETURN(const Dim dim, parse_dim(text, graph.symbols));
     dims.push_back(dim);
   }

@@ -7,7 +7,7 @@ StepInputs add_step_inputs(Network& network, int64_t max_blocks) {
   StepInputs step;
   step.token_ids = network.input("token_ids", DType::kI32, {"tokens"});
   step.positions = network.input("positions", DType::kI32, {"tokens"});
-  network.impl().graph.add_symbol({.name = "sequences"});
+  network.impl().graph.add_symbol({"sequences", 0, 0, 0});
   step.query_start = network.input("query_start", DType::kI32, {"sequences+1"});
   step.kv_len = network.input("kv_len", DType::kI32, {"sequences"});
   step.block_table = network.input("block_table", DType::kI32, {"sequences", max_blocks});

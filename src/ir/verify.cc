@@ -82,6 +82,9 @@ Status check_value(const Graph& graph, const Value& value) {
     if (dim.symbol >= static_cast<int>(graph.symbols.size())) {
       return invalid_argument("%{} uses an undeclared symbol", value.name);
     }
+    if (dim.fixed() ? dim.factor != 0 || dim.symbol != -1 : dim.factor < 1) {
+      return invalid_argument("%{} has an extent that does not grow with its symbol", value.name);
+    }
     const Symbol range = dim.fixed() ? Symbol{} : graph.symbols[static_cast<size_t>(dim.symbol)];
     const auto low = bounded(dim, range.min), high = bounded(dim, range.max);
     if (!low || !high || __builtin_mul_overflow(bytes, std::max(*low, *high), &bytes) ||

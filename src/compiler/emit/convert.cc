@@ -1,0 +1,81 @@
+#include "compiler/emit/convert.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "tensor/half.h"
+
+namespace ramjet::compiler {
+namespace {
+
+float load(const float* p) { return *p; }
+struct Bf16 {
+  bf16_t bits;
+};
+struct F16 {
+  f16_t bits;
+};
+float load(const Bf16* p) { return bf16_to_f32(p->bits); }
+float load(const F16* p) { return f16_to_f32(p->bits); }
+void store(float value, float* p) { *p = value; }
+void store(float value, Bf16* p) { p->bits = f32_to_bf16(value); }
+void store(float value, F16* p) { p->bits = f32_to_f16(value); }
+
+template <class From, class To>
+void convert(const std::byte* source, int64_t stride, int64_t count, std::byte* out) {
+  const From* const from = reinterpret_cast<const From*>(source);
+  To* const to = reinterpret_cast<To*>(out);
+  if (stride == 1) {
+    for (int64_t i = 0; i < count; ++i) store(load(from + i), to + i);
+  } else {
+    for (int64_t i = 0; i < count; ++i) store(load(from + i * stride), to + i);
+  }
+}
+
+template <class From>
+void convert_to(const std::byte* source, int64_t stride, int64_t count, DType to, std::byte* out) {
+  switch (to) {
+    case DType::kF16: return convert<From, F16>(source, stride, count, out);
+    case DType::kBf16: return convert<From, Bf16>(source, stride, count, out);
+    default: return convert<From, float>(source, stride, count, out);
+  }
+}
+
+}  // namespace
+
+bool is_convertible(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBf16;
+}
+
+void convert_row(const SourceRow& source, int64_t count, DType to, std::byte* out) {
+  const auto& [data, from, stride] = source;
+  if (from == to && stride == 1) {
+    std::memcpy(out, data, static_cast<size_t>(count * dtype_bytes(to)));
+    return;
+  }
+  switch (from) {
+    case DType::kF16: return convert_to<F16>(data, stride, count, to, out);
+    case DType::kBf16: return convert_to<Bf16>(data, stride, count, to, out);
+    default: return convert_to<float>(data, stride, count, to, out);
+  }
+}
+
+float int8_scale(std::span<const float> row) {
+  float most = 0, sum = 0;
+  for (float value : row) {
+    most = std::max(most, std::fabs(value));
+    sum += value * 0.0f;  // NaN if any element is infinite or NaN
+  }
+  return most / 127.0f + sum;
+}
+
+void quantize_row(std::span<const float> row, float scale, int8_t* out) {
+  const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
+  for (size_t i = 0; i < row.size(); ++i) {
+    const float scaled = std::clamp(row[i] * inverse, -127.0f, 127.0f);
+    out[i] = static_cast<int8_t>(std::lrintf(scaled));
+  }
+}
+
+}  // namespace ramjet::compiler
