@@ -102,6 +102,9 @@ Value float_op(BinaryOp op, double a, double b) {
 }
 
 Value repeat(Runtime& rt, const Value& v, Int count) {
+  if (count > INT64_MAX || count < INT64_MIN) {
+    fail("cannot fit 'int' into an index-sized integer");
+  }
   count = std::max<Int>(count, 0);
   if (v.is_string()) {
     if (v.size == 0) count = 0;

@@ -39,6 +39,8 @@ Result<ChatTemplate> ChatTemplate::compile(std::string source) {
     return to_error(e).with_context("chat template");
   } catch (const std::bad_alloc&) {
     return Error{ErrorCode::kResourceExhausted, "chat template: out of memory"};
+  } catch (const std::exception& e) {
+    return internal_error("chat template: {}", e.what());
   }
   return ChatTemplate(std::move(program));
 }
@@ -66,6 +68,8 @@ Result<std::string> ChatTemplate::render(const nlohmann::ordered_json& context,
     return error;
   } catch (const std::bad_alloc&) {
     return Error{ErrorCode::kResourceExhausted, "chat template: out of memory"};
+  } catch (const std::exception& e) {
+    return internal_error("chat template: {}", e.what());
   }
 }
 

@@ -33,7 +33,9 @@ class Lexer {
     tokens_.push_back({kind, line_, text, value});
   }
 
-  bool looking_at(std::string_view s, size_t at) const { return text_.substr(at).starts_with(s); }
+  bool looking_at(std::string_view s, size_t at) const {
+    return text_.size() >= at && text_.substr(at).starts_with(s);
+  }
 
   void advance(size_t to) {
     line_ += static_cast<int>(std::count(text_.begin() + static_cast<ptrdiff_t>(at_),
