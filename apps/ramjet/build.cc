@@ -1,0 +1,52 @@
+#include <CLI/CLI.hpp>
+
+#include "base/json.h"
+#include "commands.h"
+#include "output.h"
+
+namespace ramjet {
+namespace {
+
+struct BuildArguments {
+  std::string model;
+  std::string output;
+  bool json = false;
+  BuildOptions options;
+};
+
+OrderedJson report_json(const BuildReport& report) {
+  OrderedJson passes = OrderedJson::array();
+  for (const PassTime& pass : report.passes)
+    passes.push_back({{"name", pass.name}, {"ms", pass.ms}});
+  return {{"path", report.path},       {"bytes", report.bytes}, {"target", report.target},
+          {"seconds", report.seconds}, {"passes", passes},      {"tuned", report.tuned}};
+}
+
+int build(BuildArguments& arguments) {
+  arguments.options.progress = progress_bar();
+  Result<BuildReport> report = build_engine(arguments.model, arguments.output, arguments.options);
+  if (!report.ok()) return fail(report.error());
+  if (arguments.json) {
+    print_json(report_json(*report));
+    return 0;
+  }
+  print_text(fmt::format("{}: {:.1f} MB for {}, {} in {:.2f} s\n", report->path,
+                         static_cast<double>(report->bytes) * 1e-6, report->target,
+                         report->tuned ? "tuned" : "not tuned", report->seconds));
+  return 0;
+}
+
+}  // namespace
+
+void add_build_command(CLI::App& app, CommandRunner& runner) {
+  CLI::App* command = app.add_subcommand("build", "compile a checkpoint into an engine file");
+  auto arguments = std::make_shared<BuildArguments>();  // shared with the callback below
+  command->add_option("MODEL", arguments->model, "Hugging Face folder")->required();
+  command->add_option("-o,--output", arguments->output, "the engine file to write")->required();
+  command->add_flag("--json", arguments->json, "report as one JSON object");
+  add_build_options(*command, arguments->options);
+  command->callback(
+      [&runner, arguments] { runner.run = [arguments] { return build(*arguments); }; });
+}
+
+}  // namespace ramjet

@@ -1,0 +1,164 @@
+#include "api/build.h"
+
+#include <ramjet/version.h>
+
+#include <filesystem>
+
+#include "base/json.h"
+#include "base/log.h"
+#include "checkpoint/checkpoint.h"
+#include "ir/network.h"
+#include "models/model.h"
+#include "text/tokenizer/tokenizer.h"
+
+namespace ramjet {
+namespace api {
+
+Result<compiler::CompileOptions> compile_options(const BuildOptions& options) {
+  compiler::CompileOptions compile;
+  compile.target = kernels::Target::host();
+  if (options.target != "auto") {
+    ASSIGN_OR_RETURN(compile.target, kernels::Target::parse(options.target));
+  }
+  if (options.quantize == "int8") {
+    compile.quant = WeightQuant::kInt8Channel;
+  } else if (options.quantize != "none") {
+    return invalid_argument("quantize '{}': known are none and int8", options.quantize);
+  }
+  if (options.tp != 1 || options.pp != 1) {
+    return unsupported("tp={} pp={}: the CPU target runs on one rank (tp=1 pp=1)", options.tp,
+                       options.pp);
+  }
+  // Timing another machine's kernels here would choose for the wrong machine.
+  compile.tune = options.tune && compile.target.name() == kernels::Target::host().name();
+  compile.weights = options.weights;
+  compile.disabled_passes = options.disabled_passes;
+  compile.progress = options.progress;
+  return compile;
+}
+
+std::string options_text(const BuildOptions& options) {
+  std::string disabled;
+  for (const std::string& pass : options.disabled_passes) disabled += pass + ",";
+  return fmt::format(
+      "dtype={} quantize={} kv_dtype={} target={} tp={} pp={} max_batch_size={} max_seq_len={} "
+      "max_num_tokens={} tune={} weights={} disabled={}",
+      options.dtype, options.quantize, options.kv_dtype, options.target, options.tp, options.pp,
+      options.max_batch_size, options.max_seq_len, options.max_num_tokens, options.tune,
+      static_cast<int>(options.weights), disabled);
+}
+
+Result<DType> activation_dtype(const BuildOptions& options, std::string_view checkpoint_dtype) {
+  const std::string_view name = options.dtype == "auto" ? checkpoint_dtype : options.dtype;
+  const auto dtype = parse_dtype(name);
+  if (dtype == DType::kF32 || dtype == DType::kBf16) return *dtype;
+  if (options.dtype == "auto") {
+    log_info("the checkpoint is {}; activations run as bf16 (--dtype f32 for exactness)",
+             name.empty() ? "of no stated dtype" : name);
+    return DType::kBf16;
+  }
+  return invalid_argument("dtype '{}': known are auto, bf16 and f32", options.dtype);
+}
+
+namespace {
+
+/// The dtype the configuration states, else that of the first tensor.
+std::string checkpoint_dtype(const checkpoint::Checkpoint& checkpoint) {
+  const Json& config = checkpoint.config();
+  for (const char* key : {"torch_dtype", "dtype"}) {
+    if (auto it = config.find(key); it != config.end() && it->is_string()) return *it;
+  }
+  for (const std::string& name : checkpoint.tensor_names()) {
+    if (auto view = checkpoint.tensor(name); view.ok()) return std::string(dtype_name(view->dtype));
+  }
+  return "";
+}
+
+class CheckpointWeights final : public compiler::WeightSource {
+ public:
+  explicit CheckpointWeights(const checkpoint::Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+  Result<TensorView> view(std::string_view name) const override { return checkpoint_.tensor(name); }
+
+ private:
+  const checkpoint::Checkpoint& checkpoint_;
+};
+
+Result<std::map<std::string, std::string>> gather_assets(const checkpoint::Checkpoint& checkpoint,
+                                                         const BuildOptions& options) {
+  std::map<std::string, std::string> assets = checkpoint.assets();
+  auto tokenizer = text::Tokenizer::load(checkpoint.path());
+  if (tokenizer.ok()) {
+    assets["tokenizer"] = std::string((*tokenizer)->serialized());
+  } else if (tokenizer.error().code == ErrorCode::kNotFound ||
+             options.weights != BuildOptions::Weights::kCheckpoint) {
+    assets.erase("tokenizer");
+    log_warn("no tokenizer: {}; the engine takes token ids only", tokenizer.error().message);
+  } else {
+    return tokenizer.error().with_context("tokenizer");
+  }
+  return assets;
+}
+
+Result<engine::Manifest> make_manifest(const models::Model& model,
+                                       const checkpoint::Checkpoint& checkpoint,
+                                       const models::ModelOptions& shape,
+                                       const BuildOptions& options) {
+  engine::Manifest manifest;
+  manifest.model = model.info;
+  const std::filesystem::path path = std::filesystem::path(checkpoint.path()).lexically_normal();
+  manifest.model.name = (path.has_filename() ? path : path.parent_path()).filename().string();
+  manifest.limits.max_batch_size = static_cast<int>(shape.max_batch_size);
+  manifest.limits.max_num_tokens = static_cast<int>(shape.max_num_tokens);
+  manifest.limits.block_tokens = static_cast<int>(shape.block_tokens);
+  manifest.dtype = std::string(dtype_name(shape.dtype));
+  manifest.quantize = options.quantize;
+  DType kv_dtype = shape.dtype;
+  if (options.kv_dtype != "auto") {
+    const auto parsed = parse_dtype(options.kv_dtype);
+    if (parsed != DType::kBf16 && parsed != DType::kF32) {
+      return invalid_argument("kv_dtype '{}': known are auto, bf16 and f32", options.kv_dtype);
+    }
+    kv_dtype = *parsed;
+  }
+  for (const models::KvGroupSpec& group : model.kv_groups) {
+    manifest.kv_groups.push_back({group.num_layers, group.num_kv_heads, group.head_dim,
+                                  group.v_head_dim, group.window, kv_dtype});
+  }
+  manifest.provenance.source = checkpoint.fingerprint().hex();
+  manifest.provenance.options = options_text(options);
+  return manifest;
+}
+
+}  // namespace
+}  // namespace api
+
+Result<BuildReport> build_engine(const std::string& model, const std::string& engine_path,
+                                 const BuildOptions& options) {
+  ASSIGN_OR_RETURN(compiler::CompileOptions compile, api::compile_options(options));
+  if (options.max_batch_size < 1 || options.max_num_tokens < 1 || options.max_seq_len < 0) {
+    return invalid_argument(
+        "max_batch_size={} max_num_tokens={} max_seq_len={}: the first two must be at least 1, the "
+        "last 0 (the model's) or more",
+        options.max_batch_size, options.max_num_tokens, options.max_seq_len);
+  }
+  const bool stored = options.weights == BuildOptions::Weights::kCheckpoint;
+  ASSIGN_OR_RETURN(auto checkpoint, checkpoint::open_checkpoint(model, stored));
+  models::ModelOptions shape;
+  ASSIGN_OR_RETURN(shape.dtype, api::activation_dtype(options, api::checkpoint_dtype(*checkpoint)));
+  shape.max_batch_size = std::min(options.max_batch_size, options.max_num_tokens);
+  shape.max_num_tokens = options.max_num_tokens;
+  shape.max_seq_len = options.max_seq_len;
+  ASSIGN_OR_RETURN(models::Model built,
+                   models::build_model(checkpoint->config(), shape, [&](std::string_view name) {
+                     return checkpoint->has_tensor(name);
+                   }));
+  RETURN_IF_ERROR(built.network->status());
+  ASSIGN_OR_RETURN(auto assets, api::gather_assets(*checkpoint, options));
+  ASSIGN_OR_RETURN(engine::Manifest manifest,
+                   api::make_manifest(built, *checkpoint, shape, options));
+  const api::CheckpointWeights weights(*checkpoint);
+  return compiler::compile(std::move(built.network->impl().graph), weights, std::move(manifest),
+                           assets, engine_path, compile);
+}
+
+}  // namespace ramjet

@@ -1,0 +1,40 @@
+#include <ramjet/engine.h>
+
+#include "api/engine_impl.h"
+#include "base/result.h"
+#include "kernels/registry.h"
+
+namespace ramjet {
+namespace {
+
+/// The engine's target must be one this machine can run.
+Status check_target(const engine::EngineFile& file) {
+  const std::string& name = file.manifest().provenance.target;
+  ASSIGN_OR_RETURN(kernels::Target target, kernels::Target::parse(name));
+  const kernels::Target host = kernels::Target::host();
+  if (target.runs_on(host)) return ok_status();
+  return unsupported(
+      "{}: built for {}, this machine runs at most {} — rebuild it here with: ramjet build MODEL "
+      "-o {} --target {}",
+      file.path(), name, host.name(), file.path(), host.name());
+}
+
+}  // namespace
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+Result<std::shared_ptr<const Engine>> Engine::load(const std::string& path) {
+  ASSIGN_OR_RETURN(engine::EngineFile file, engine::EngineFile::open(path));
+  RETURN_IF_ERROR(check_target(file));
+  auto impl = std::make_unique<Impl>();
+  impl->file = std::make_shared<const engine::EngineFile>(std::move(file));
+  return std::shared_ptr<const Engine>(new Engine(std::move(impl)));
+}
+
+const ModelInfo& Engine::model() const { return impl_->file->manifest().model; }
+const EngineLimits& Engine::limits() const { return impl_->file->manifest().limits; }
+const std::string& Engine::path() const { return impl_->file->path(); }
+std::string_view Engine::asset(std::string_view name) const { return impl_->file->asset(name); }
+
+}  // namespace ramjet
