@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -89,6 +90,11 @@ class Engine {
   /// Bytes stored beside the weights: "tokenizer", "chat_template", "generation_config",
   /// "special_tokens"; empty if the engine has none. Valid while the Engine lives.
   std::string_view asset(std::string_view name) const;
+
+  /// Text to ids and back with the model's own tokenizer, special tokens included on the way in
+  /// and left out on the way back. Errors: kUnsupported if the engine has no tokenizer.
+  Result<std::vector<int32_t>> encode(std::string_view text) const;
+  Result<std::string> decode(std::span<const int32_t> ids) const;
 
   struct Impl;
   const Impl& impl() const { return *impl_; }

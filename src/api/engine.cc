@@ -35,6 +35,27 @@ Result<std::shared_ptr<const Engine>> Engine::load(const std::string& path) {
 const ModelInfo& Engine::model() const { return impl_->file->manifest().model; }
 const EngineLimits& Engine::limits() const { return impl_->file->manifest().limits; }
 const std::string& Engine::path() const { return impl_->file->path(); }
+
+Result<const text::Tokenizer*> Engine::Impl::get_tokenizer() const {
+  std::call_once(tokenizer_once, [this] {
+    auto made = text::Tokenizer::from_serialized(file->asset("tokenizer"));
+    if (made.ok()) tokenizer = std::move(*made);
+  });
+  if (tokenizer == nullptr) {
+    return unsupported("{}: the engine has no tokenizer; use token ids", file->path());
+  }
+  return tokenizer.get();
+}
+
+Result<std::vector<int32_t>> Engine::encode(std::string_view text) const {
+  ASSIGN_OR_RETURN(const text::Tokenizer* tokenizer, impl_->get_tokenizer());
+  return tokenizer->encode(text);
+}
+Result<std::string> Engine::decode(std::span<const int32_t> ids) const {
+  ASSIGN_OR_RETURN(const text::Tokenizer* tokenizer, impl_->get_tokenizer());
+  return tokenizer->decode(ids);
+}
+
 std::string_view Engine::asset(std::string_view name) const { return impl_->file->asset(name); }
 
 }  // namespace ramjet
