@@ -6,7 +6,9 @@ models of the repository, with a cache of its own.
 
 import json
 import os
+import resource
 import shutil
+import signal
 import struct
 import subprocess
 from pathlib import Path
@@ -222,11 +224,21 @@ def test_kv_memory_too_small_names_both_numbers(ramjet, engine):
     assert done.returncode != 0 and "16" in done.stderr
 
 
-def test_disk_full_leaves_nothing(ramjet, tmp_path):
-    if not Path("/dev/full").exists():
-        pytest.skip("/dev/full is absent")
+def test_unwritable_output_is_named(ramjet):
     done = ramjet("build", TINY, "-o", "/proc/nowhere/x.engine")
     assert done.returncode == 2 and "x.engine" in done.stderr
+
+
+def test_file_size_limit_leaves_nothing(cache, tmp_path):
+    """A write that fails midway (here by RLIMIT_FSIZE, as on a full disk) leaves no half engine."""
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+    done = subprocess.run([str(BINARY), "build", str(TINY), "-o", str(tmp_path / "x.engine")], cwd=ROOT,
+                          capture_output=True, text=True, timeout=120, preexec_fn=limit,
+                          env={**os.environ, "RAMJET_CACHE": str(cache)})
+    assert done.returncode != 0 and "x.engine" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_builds_of_one_engine_at_once(cache, tmp_path):
