@@ -1,0 +1,307 @@
+// The Hopper GEMM checked and timed on a GPU. Usage: gemm_lab [OUT.json]
+//
+// Each case: fresh random operands made on the device, a naive kernel as the oracle (poisoned
+// outputs, all elements compared), then a graph of launches over weight copies larger than L2.
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <vector>
+
+#include "base/json.h"
+#include "device/cuda/handles.h"
+#include "kernels/cuda/device_sources.h"
+#include "kernels/cuda/gemm_sm90.h"
+
+namespace ramjet {
+namespace {
+
+namespace cu = device::cuda;
+using kernels::cuda::GemmSm90Arguments;
+using kernels::cuda::GemmSm90Config;
+
+const char* const kLabSource = R"CUDA(
+#include "types.cuh"
+__device__ uint32_t mix(uint64_t x) {
+  x ^= x >> 33; x *= 0xff51afd7ed558ccdull; x ^= x >> 33; x *= 0xc4ceb9fe1a85ec53ull; x ^= x >> 33;
+  return (uint32_t)x;
+}
+__device__ float uniform(uint64_t i, uint64_t seed) {
+  return (mix(i * 0x9e3779b97f4a7c15ull + seed) >> 8) * (2.0f / 16777216.0f) - 1.0f;
+}
+extern "C" __global__ void fill_bf16(bf16_t* out, uint64_t n, uint64_t seed, float scale) {
+  for (uint64_t i = blockIdx.x * (uint64_t)blockDim.x + threadIdx.x; i < n; i += (uint64_t)gridDim.x * blockDim.x)
+    out[i] = to_bf16(uniform(i, seed) * scale);
+}
+extern "C" __global__ void fill_e4m3(uint8_t* out, uint64_t n, uint64_t seed, float scale) {
+  for (uint64_t i = blockIdx.x * (uint64_t)blockDim.x + threadIdx.x; i < n; i += (uint64_t)gridDim.x * blockDim.x)
+    out[i] = pack_e4m3(uniform(i, seed) * scale, 0.0f) & 0xff;
+}
+extern "C" __global__ void fill_f32(float* out, uint64_t n, uint64_t seed) {
+  for (uint64_t i = blockIdx.x * (uint64_t)blockDim.x + threadIdx.x; i < n; i += (uint64_t)gridDim.x * blockDim.x)
+    out[i] = 0.75f + 0.25f * uniform(i, seed);
+}
+__device__ float widen(const uint8_t* p, uint64_t i, int fp8) {
+  if (!fp8) return to_float(reinterpret_cast<const bf16_t*>(p)[i]);
+  uint32_t half2;
+  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(half2) : "h"((uint16_t)p[i]));
+  float f;
+  asm("{.reg .b16 l, h; mov.b32 {l, h}, %1; cvt.f32.f16 %0, l;}" : "=f"(f) : "r"(half2));
+  return f;
+}
+__device__ uint64_t tiled(uint64_t row, uint64_t byte, uint64_t k_bytes) {
+  uint64_t tile = row / 64 * (k_bytes / 128) + byte / 128, r = row % 64, unit = byte % 128 / 16;
+  return (tile * 64 + r) * 128 + (unit ^ (r % 8)) * 16 + byte % 16;
+}
+// y[t, n] naively from the tiled weights; gated pairs rows r and r + 8.
+extern "C" __global__ void oracle(const uint8_t* w, const uint8_t* x, const float* sw, const float* sx,
+                                  const bf16_t* residual, float* y, int n, int k, int tokens, int fp8, int gated) {
+  int out_n = gated ? n / 2 : n;
+  uint64_t i = blockIdx.x * (uint64_t)blockDim.x + threadIdx.x;
+  if (i >= (uint64_t)out_n * tokens) return;
+  int t = i / out_n, o = i % out_n;
+  int size = fp8 ? 1 : 2;
+  float sums[2] = {0, 0};
+  for (int p = 0; p < 1 + gated; ++p) {
+    int row = gated ? o / 8 * 16 + o % 8 + 8 * p : o;
+    float sum = 0;
+    for (int c = 0; c < k; ++c)
+      sum += widen(w, tiled(row, (uint64_t)c * size, (uint64_t)k * size) / size, fp8) * widen(x, (uint64_t)t * k + c, fp8);
+    sums[p] = fp8 ? sum * sw[row] * sx[t] : sum;
+  }
+  float v = gated ? sums[0] / (1.0f + __expf(-sums[0])) * sums[1] : sums[0];
+  y[i] = v + (residual && !gated ? to_float(residual[(uint64_t)t * out_n + o]) : 0.0f);
+}
+// max |y - ref|, sum of squares of the difference and of ref, NaN count
+extern "C" __global__ void compare(const bf16_t* y, const float* ref, uint64_t n, double* out) {
+  double d2 = 0, r2 = 0; unsigned bad = 0;
+  for (uint64_t i = blockIdx.x * (uint64_t)blockDim.x + threadIdx.x; i < n; i += (uint64_t)gridDim.x * blockDim.x) {
+    float a = to_float(y[i]), b = ref[i];
+    if (!(a == a)) ++bad; else { d2 += (double)(a - b) * (a - b); r2 += (double)b * b; }
+  }
+  atomicAdd(out, d2); atomicAdd(out + 1, r2); atomicAdd(out + 2, (double)bad);
+}
+)CUDA";
+
+#define LAB_TRY(expr)                                           \
+  do {                                                          \
+    if (auto&& s_ = (expr); !s_.ok()) {                           \
+      std::fprintf(stderr, "%s\n", s_.error().message.c_str()); \
+      std::exit(1);                                             \
+    }                                                           \
+  } while (false)
+
+template <class T>
+T take(Result<T> result) {
+  LAB_TRY(result);
+  return std::move(result).value();
+}
+
+struct Case {
+  GemmSm90Config config;
+  int tokens = 0;
+};
+
+class Lab {
+ public:
+  Lab() : device_(take(cu::CudaDevice::open(0))), stream_(take(cu::Stream::create())) {
+    cu::NvrtcSource source;
+    source.name = "lab";
+    source.arch = device_->info().arch();
+    source.source = kLabSource;
+    for (const auto& s : kernels::cuda::device_sources())
+      source.headers.push_back({s.name, s.text});
+    lab_ = take(cu::Module::load(take(cu::nvrtc_compile(source)).cubin));
+  }
+
+  const cu::DeviceInfo& info() const { return device_->info(); }
+
+  template <class... Args>
+  void call(const char* name, unsigned blocks, Args... args) {
+    void* params[] = {&args...};
+    cu::LaunchShape shape;
+    shape.grid[0] = blocks;
+    shape.block[0] = 256;
+    LAB_TRY(cu::launch(take(lab_.function(name, 0)), shape, params, stream_));
+  }
+
+  void run(const Case& c, OrderedJson& rows) {
+    const GemmSm90Config& g = c.config;
+    const uint64_t size = g.fp8 ? 1 : 2;
+    const uint64_t w_bytes = static_cast<uint64_t>(g.n * g.k) * size;
+    const int copies = static_cast<int>(std::min<uint64_t>(16, 1 + (300ull << 20) / w_bytes));
+    const int64_t out_n = g.gated ? g.n / 2 : g.n;
+    const uint64_t y_count = static_cast<uint64_t>(out_n) * static_cast<uint64_t>(c.tokens);
+    const uint64_t x_count = static_cast<uint64_t>(g.k) * static_cast<uint64_t>(c.tokens);
+    auto w = take(cu::DeviceBuffer::allocate(w_bytes * static_cast<uint64_t>(copies)));
+    auto x = take(cu::DeviceBuffer::allocate(x_count * size));
+    auto y = take(cu::DeviceBuffer::allocate(y_count * 2));
+    auto residual = take(cu::DeviceBuffer::allocate(y_count * 2));
+    auto sw = take(cu::DeviceBuffer::allocate(static_cast<uint64_t>(g.n) * 4));
+    auto sx = take(cu::DeviceBuffer::allocate(static_cast<uint64_t>(c.tokens) * 4));
+    auto reference = take(cu::DeviceBuffer::allocate(y_count * 4));
+    auto sums = take(cu::DeviceBuffer::allocate(24));
+    const uint64_t seed = 0x1234567 + static_cast<uint64_t>(rows.size());
+    const char* fill = g.fp8 ? "fill_e4m3" : "fill_bf16";
+    call(fill, 2048, w.get(), w_bytes / size * static_cast<uint64_t>(copies), seed, 1.0f);
+    call(fill, 2048, x.get(), x_count, seed + 1, 1.0f);
+    call("fill_bf16", 2048, residual.get(), y_count, seed + 2, 1.0f);
+    call("fill_f32", 64, sw.get(), static_cast<uint64_t>(g.n), seed + 3);
+    call("fill_f32", 64, sx.get(), static_cast<uint64_t>(c.tokens), seed + 4);
+    LAB_TRY(y.fill(0xff, stream_));  // NaN
+
+    auto compiled = take(cu::nvrtc_compile(gemm_sm90_source(g)));
+    auto module = take(cu::Module::load(compiled.cubin));
+    const unsigned shared = gemm_sm90_shared_bytes(g);
+    auto function = take(module.function("gemm_sm90", shared));
+    const int grid = gemm_sm90_grid(g, c.tokens, info().multiprocessors);
+    auto workspace = take(cu::DeviceBuffer::allocate(gemm_sm90_workspace_bytes(g, grid)));
+    LAB_TRY(workspace.fill(0, stream_));
+    cu::CuTensorMap map = tensor_map(g, x.get(), c.tokens);
+    const auto launch = [&](int copy) {
+      GemmSm90Arguments a = {};
+      a.weights = w.get() + w_bytes * static_cast<uint64_t>(copy);
+      a.output = y.get();
+      a.weight_scales = sw.get();
+      a.token_scales = sx.get();
+      a.residual = residual.get();
+      a.partials = workspace.get();
+      a.flags = workspace.get() + gemm_sm90_flags_offset(g, grid);
+      a.tokens = c.tokens;
+      void* params[] = {&a, &map};
+      cu::LaunchShape shape;
+      shape.grid[0] = static_cast<unsigned>(grid);
+      shape.block[0] = 384;
+      shape.shared_bytes = shared;
+      shape.programmatic = true;
+      LAB_TRY(cu::launch(function, shape, params, stream_));
+    };
+    launch(0);
+    LAB_TRY(stream_.synchronize());
+    const uint64_t none = 0;
+    LAB_TRY(sums.fill(0, stream_));
+    call("oracle", static_cast<unsigned>((y_count + 255) / 256), w.get(), x.get(), sw.get(),
+         sx.get(), g.residual ? residual.get() : none, reference.get(), static_cast<int>(g.n),
+         static_cast<int>(g.k), c.tokens, g.fp8 ? 1 : 0, g.gated ? 1 : 0);
+    call("compare", 1024, y.get(), reference.get(), y_count, sums.get());
+    double host[3] = {};
+    LAB_TRY(sums.download(std::as_writable_bytes(std::span(host)), 0, stream_));
+    LAB_TRY(stream_.synchronize());
+    const double error = std::sqrt(host[0] / host[1]);
+
+    const double us = time_us(launch, copies);
+    const double flops = 2.0 * static_cast<double>(g.n) * static_cast<double>(g.k) * c.tokens;
+    const double bytes = static_cast<double>(w_bytes) + static_cast<double>(x_count * size) +
+                         static_cast<double>(y_count) * 2;
+    const bool good = host[2] == 0 && error < 6e-3;
+    failures_ += !good;
+    std::printf(
+        "%s n=%-6ld k=%-6ld m=%-5d bt=%-3d st=%-2d grid=%-3d %s err %.2e nan %.0f  %9.2f us %7.1f "
+        "TFLOP/s "
+        "%6.3f TB/s\n",
+        g.fp8 ? "fp8 " : "bf16", static_cast<long>(g.n), static_cast<long>(g.k), c.tokens,
+        g.block_t, gemm_sm90_stages(g), grid, good ? "ok " : "BAD", error, host[2], us,
+        flops / us * 1e-6, bytes / us * 1e-6);
+    std::fflush(stdout);
+    rows.push_back({{"dtype", g.fp8 ? "fp8" : "bf16"},
+                    {"m", c.tokens},
+                    {"n", g.n},
+                    {"k", g.k},
+                    {"block_t", g.block_t},
+                    {"gated", g.gated},
+                    {"residual", g.residual},
+                    {"error", error},
+                    {"us", us},
+                    {"tflops", flops / us * 1e-6},
+                    {"tbps", bytes / us * 1e-6}});
+  }
+
+  int failures() const { return failures_; }
+
+ private:
+  cu::CuTensorMap tensor_map(const GemmSm90Config& g, uint64_t x, int tokens) {
+    cu::CuTensorMap map = {};
+    const uint64_t row_bytes = static_cast<uint64_t>(g.k) * (g.fp8 ? 1 : 2);
+    const uint64_t extents[2] = {static_cast<uint64_t>(g.k), static_cast<uint64_t>(tokens)};
+    const uint64_t strides[1] = {row_bytes};
+    const uint32_t box[2] = {g.fp8 ? 128u : 64u, static_cast<uint32_t>(g.block_t)};
+    const uint32_t steps[2] = {1, 1};
+    const cu::Driver* d = take(cu::driver());
+    LAB_TRY(cu::check(d->tensor_map_encode(&map, g.fp8 ? cu::kCuTensorU8 : cu::kCuTensorBf16, 2,
+                                           reinterpret_cast<void*>(x), extents, strides, box, steps,
+                                           0, cu::kCuSwizzle128, 2, 0),
+                      "cuTensorMapEncodeTiled"));
+    return map;
+  }
+
+  template <class F>
+  double time_us(F&& launch, int copies) {
+    constexpr int kLaunches = 24, kRounds = 7;
+    LAB_TRY(cu::GraphExec::begin_capture(stream_));
+    for (int i = 0; i < kLaunches; ++i) launch(i % copies);
+    auto graph = take(cu::GraphExec::end_capture(stream_));
+    auto start = take(cu::Event::create(true)), stop = take(cu::Event::create(true));
+    std::vector<double> times;
+    for (int round = 0; round < kRounds; ++round) {
+      LAB_TRY(start.record(stream_));
+      LAB_TRY(graph.launch(stream_));
+      LAB_TRY(stop.record(stream_));
+      LAB_TRY(stop.synchronize());
+      times.push_back(take(stop.elapsed_ms_since(start)) * 1e3 / kLaunches);
+    }
+    std::sort(times.begin() + 1, times.end());
+    return times[1 + (kRounds - 1) / 2];
+  }
+
+  std::unique_ptr<cu::CudaDevice> device_;
+  cu::Stream stream_;
+  cu::Module lab_;
+  int failures_ = 0;
+};
+
+int best_block(int tokens) {
+  for (int t : {8, 16, 32, 64, 128}) {
+    if (tokens <= t) return t;
+  }
+  return 256;
+}
+
+}  // namespace
+}  // namespace ramjet
+
+int main(int argc, char** argv) {
+  using namespace ramjet;  // NOLINT: a program, not a header
+  Lab lab;
+  std::printf("%s, %d multiprocessors\n", lab.info().name.c_str(), lab.info().multiprocessors);
+  OrderedJson rows = OrderedJson::array();
+  // Odd sizes first: correctness of every variant.
+  for (bool fp8 : {false, true}) {
+    for (int m : {1, 7, 33, 130, 300, 1000}) {
+      for (int variant = 0; variant < 3; ++variant) {
+        Case c{{.n = 1280, .k = 1792, .fp8 = fp8, .block_t = best_block(m)}, m};
+        c.config.gated = variant == 1;
+        c.config.residual = variant == 2;
+        lab.run(c, rows);
+      }
+    }
+  }
+  for (bool fp8 : {false, true}) {
+    const std::pair<int64_t, int64_t> shapes[] = {{28672, 8192}, {6144, 4096},  {4096, 4096},
+                                                  {28672, 4096}, {4096, 14336}, {128256, 4096}};
+    for (const auto& [n, k] : shapes) {
+      for (int m : {1, 16, 64, 128, 256}) {
+        Case c{{.n = n, .k = k, .fp8 = fp8, .block_t = best_block(m)}, m};
+        if (n % 128 == 0) lab.run(c, rows);
+      }
+    }
+    for (int t : {128, 256}) {
+      for (int64_t size : {4096, 8192}) {
+        lab.run({{.n = size, .k = size, .fp8 = fp8, .block_t = t}, static_cast<int>(size)}, rows);
+      }
+    }
+  }
+  OrderedJson json = {{"device", lab.info().name}, {"kernels", rows}};
+  if (argc > 1) std::ofstream(argv[1]) << json.dump(1) << "\n";
+  std::printf("%zu cases, %d failed\n", rows.size(), lab.failures());
+  return lab.failures() == 0 ? 0 : 1;
+}
