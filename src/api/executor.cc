@@ -1,0 +1,51 @@
+#include <ramjet/executor.h>
+
+#include "api/engine_impl.h"
+#include "base/log.h"
+#include "runtime/executor/executor_core.h"
+#include "runtime/session/engine_session.h"
+
+namespace ramjet {
+
+struct Executor::Impl {
+  std::shared_ptr<const Engine> engine;  // shared with the caller: the mapping must outlive us
+  std::unique_ptr<ThreadPool> pool;
+  std::unique_ptr<runtime::ExecutorCore> core;  // before the pool: it goes first
+};
+
+Executor::Executor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Executor::~Executor() = default;
+
+Result<std::unique_ptr<Executor>> Executor::create(std::shared_ptr<const Engine> engine,
+                                                   const ExecutorConfig& config) {
+  if (engine->model().architecture == "network") {
+    return invalid_argument("{}: a user's network; run it with a Context, not an Executor",
+                            engine->path());
+  }
+  auto impl = std::make_unique<Impl>();
+  impl->engine = engine;
+  impl->pool = std::make_unique<ThreadPool>(config.num_threads);
+  ASSIGN_OR_RETURN(auto session,
+                   runtime::EngineSession::create(engine->impl().file, config, impl->pool.get()));
+  ASSIGN_OR_RETURN(impl->core,
+                   runtime::ExecutorCore::create(std::move(session), config, impl->pool.get()));
+  return std::unique_ptr<Executor>(new Executor(std::move(impl)));
+}
+
+Result<uint64_t> Executor::submit(Request request, OutputCallback callback) {
+  return impl_->core->submit(std::move(request), std::move(callback));
+}
+void Executor::cancel(uint64_t request) { impl_->core->cancel(request); }
+Result<std::vector<RequestOutput>> Executor::generate(Request request, double timeout_s) {
+  return impl_->core->generate(std::move(request), timeout_s);
+}
+Status Executor::logits(const LogitsRequest& request,
+                        const std::function<void(int, std::span<const float>)>& sink) {
+  return impl_->core->logits(request, sink);
+}
+ExecutorStats Executor::stats() const { return impl_->core->stats(); }
+Status Executor::health() const { return impl_->core->health(); }
+Status Executor::check_integrity() const { return impl_->core->check_integrity(); }
+Status Executor::drain(double deadline_s) { return impl_->core->drain(deadline_s); }
+
+}  // namespace ramjet
