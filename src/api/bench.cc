@@ -1,0 +1,167 @@
+#include <ramjet/bench.h>
+#include <ramjet/executor.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "api/engine_impl.h"
+#include "base/json.h"
+#include "base/thread_pool.h"
+#include "kernels/cpu/kernel_timing.h"
+#include "op/fields.h"
+#include "runtime/session/engine_session.h"
+
+namespace ramjet {
+namespace {
+
+Ceilings to_public(const kernels::CpuCeilings& c) {
+  return {c.stream_read_tbps * 1e3, c.fma_tflops, c.amx_tflops};
+}
+
+/// Multiply-adds of a record for one row of its first symbol, times two.
+double matmul_flops(const engine::LaunchRecord& record) {
+  const TensorType& b = record.inputs[1].type;
+  if (record.op != OpKind::kMatmul || b.rank() != 2) return 0;
+  return 2.0 * static_cast<double>(b.dims[0].evaluate({})) *
+         static_cast<double>(b.dims[1].evaluate({}));
+}
+
+bool rows_are(const engine::LaunchRecord& record, const engine::Program& program,
+              std::string_view symbol) {
+  const TensorType& a = record.inputs[0].type;
+  return a.rank() >= 2 && !a.dims[0].fixed() &&
+         program.symbols[static_cast<size_t>(a.dims[0].symbol)].name == symbol;
+}
+
+/// The inputs of one decode step of `batch` sequences with `context` tokens cached each.
+struct DecodeInputs {
+  std::vector<int32_t> ids, positions, query_start, kv_len, table, rows;
+
+  DecodeInputs(int batch, int context, const runtime::SessionInfo& info) {
+    const int64_t blocks = (context + info.block_tokens) / info.block_tokens;
+    table.assign(static_cast<size_t>(batch * info.max_blocks), 0);
+    query_start.push_back(0);
+    for (int s = 0; s < batch; ++s) {
+      ids.push_back(static_cast<int32_t>((7 + s * 13) % info.vocab_size));
+      positions.push_back(context);
+      query_start.push_back(s + 1);
+      kv_len.push_back(context + 1);
+      rows.push_back(s);
+      for (int64_t b = 0; b < blocks; ++b) {
+        table[static_cast<size_t>(s * info.max_blocks + b)] =
+            static_cast<int32_t>((s * blocks + b) % info.num_blocks);
+      }
+    }
+  }
+  runtime::StepBatch batch() const {
+    return {ids, positions, query_start, kv_len, table, rows, {}};
+  }
+};
+
+ProfileReport make_report(const engine::Program& program,
+                          std::span<const runtime::RecordTiming> timings, double step_us) {
+  ProfileReport report;
+  report.step_us = step_us;
+  double inside = 0, at = 0;
+  OrderedJson events = OrderedJson::array();
+  for (size_t i = 0; i < timings.size(); ++i) {
+    const engine::LaunchRecord& record = program.records[i];
+    const double us = timings[i].us / static_cast<double>(std::max<int64_t>(timings[i].calls, 1));
+    report.steps.push_back({std::string(op_name(record.op)), record.name,
+                            record.choices.front().tactic, us, us / step_us});
+    events.push_back({{"name", record.name},
+                      {"cat", op_name(record.op)},
+                      {"ph", "X"},
+                      {"ts", at},
+                      {"dur", us},
+                      {"pid", 1},
+                      {"tid", 1}});
+    inside += us;
+    at += us;
+  }
+  report.idle_share = std::max(0.0, 1 - inside / step_us);
+  report.trace = OrderedJson{{"traceEvents", events}}.dump();
+  return report;
+}
+
+}  // namespace
+
+Result<KernelReport> bench_kernels(const std::string& filter, int num_threads) {
+  ASSIGN_OR_RETURN(kernels::CpuBenchReport cpu, kernels::bench_cpu_kernels({filter, num_threads}));
+  KernelReport report;
+  report.ceilings = to_public(cpu.ceilings);
+  report.device = fmt::format("{} x{}", cpu.target, cpu.threads);
+  for (const kernels::KernelTiming& k : cpu.kernels) {
+    report.kernels.push_back(
+        {k.name + " " + k.tactic, k.shape, k.us, k.tflops, k.tbps, k.share, "", 0});
+  }
+  return report;
+}
+
+Result<Ceilings> measure_ceilings(uint64_t bytes, int num_threads) {
+  ASSIGN_OR_RETURN(kernels::CpuCeilings ceilings,
+                   kernels::measure_cpu_ceilings(std::max<uint64_t>(bytes, 64 << 20), num_threads));
+  return to_public(ceilings);
+}
+
+StepCost step_cost(const Engine& engine) {
+  const engine::Manifest& manifest = engine.impl().file->manifest();
+  StepCost cost;
+  for (const engine::KvGroup& group : manifest.kv_groups) {
+    cost.kv_bytes_per_token += static_cast<double>(group.num_layers * group.block_bytes(1));
+  }
+  if (manifest.programs.empty()) return cost;
+  const engine::Program& program = manifest.programs.front();
+  for (const engine::LaunchRecord& record : program.records) {
+    if (record.op == OpKind::kEmbedding) continue;  // a few rows of a large table
+    for (const engine::TensorRef& ref : record.inputs) {
+      if (ref.space != engine::Space::kWeight) continue;
+      cost.weight_bytes +=
+          static_cast<double>(manifest.weights[static_cast<size_t>(ref.index)].bytes);
+    }
+    if (record.op != OpKind::kMatmul) continue;
+    const double flops = matmul_flops(record);
+    (rows_are(record, program, "logit_rows") ? cost.head_flops_per_row : cost.flops_per_token) +=
+        flops;
+  }
+  return cost;
+}
+
+double floor_ms(const StepCost& cost, const Ceilings& ceilings, double rows, double logit_rows,
+                double context) {
+  const double read = ceilings.read_gbps * 1e9;
+  const double flops = cost.flops_per_token * rows + cost.head_flops_per_row * logit_rows;
+  const double seconds =
+      std::max(cost.weight_bytes / read, flops / (ceilings.best_tflops() * 1e12)) +
+      cost.kv_bytes_per_token * context / read;
+  return seconds * 1e3;
+}
+
+Result<ProfileReport> profile_engine(std::shared_ptr<const Engine> engine, int batch, int context,
+                                     int num_threads) {
+  ThreadPool pool(num_threads);
+  ASSIGN_OR_RETURN(auto session,
+                   runtime::EngineSession::create(engine->impl().file, ExecutorConfig{}, &pool));
+  const runtime::SessionInfo& info = session->info();
+  if (batch < 1 || batch > info.max_batch_size || context < 0 || context >= info.max_seq_len) {
+    return invalid_argument("batch {} must be 1..{}, context {} must be 0..{}", batch,
+                            info.max_batch_size, context, info.max_seq_len - 1);
+  }
+  const DecodeInputs inputs(batch, context, info);
+  constexpr int kWarmup = 3, kSteps = 20;
+  for (int i = 0; i < kWarmup; ++i) {
+    RETURN_IF_ERROR(session->step(inputs.batch()));
+  }
+  session->runner().set_profiling(true);
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < kSteps; ++i) {
+    RETURN_IF_ERROR(session->step(inputs.batch()));
+  }
+  const std::chrono::duration<double, std::micro> us = std::chrono::steady_clock::now() - start;
+  ProfileReport report =
+      make_report(session->runner().program(), session->runner().timings(), us.count() / kSteps);
+  report.device = info.device;
+  return report;
+}
+
+}  // namespace ramjet
