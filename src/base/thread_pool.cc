@@ -1,5 +1,6 @@
 #include "base/thread_pool.h"
 
+#include <immintrin.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -18,24 +19,18 @@ thread_local int current_thread = 0;
 
 constexpr auto kSpin = std::chrono::microseconds(40);
 
-void pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
-
 /// Spins until done() or the spin time is over; returns done().
 template <class Done>
 bool spin_until(Done&& done) {
   for (int i = 0; i < 64; ++i) {
     if (done()) return true;
-    pause();
+    _mm_pause();
   }
   const auto deadline = std::chrono::steady_clock::now() + kSpin;
   do {
     for (int i = 0; i < 32; ++i) {
       if (done()) return true;
-      pause();
+      _mm_pause();
     }
   } while (std::chrono::steady_clock::now() < deadline);
   return done();

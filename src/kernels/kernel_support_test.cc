@@ -49,11 +49,10 @@ std::vector<float> TestTensor::values() const {
 
 std::mt19937_64& rng() {
   static std::mt19937_64 engine = [] {
-    const char* fixed = std::getenv("TEST_SEED");
-    const uint64_t seed = fixed != nullptr ? std::strtoull(fixed, nullptr, 10)
-                                           : std::random_device{}() * uint64_t{0x9e3779b97f4a7c15};
-    std::printf("random inputs: TEST_SEED=%llu\n", static_cast<unsigned long long>(seed));
-    return std::mt19937_64(seed);
+    const int fixed = GTEST_FLAG_GET(random_seed);
+    const int seed = fixed != 0 ? fixed : static_cast<int>(std::random_device{}() % 99999 + 1);
+    std::fprintf(stderr, "random inputs: --gtest_random_seed=%d\n", seed);
+    return std::mt19937_64(static_cast<uint64_t>(seed));
   }();
   return engine;
 }
@@ -184,8 +183,8 @@ std::vector<Isa> machine_isas() {
   }
   static std::once_flag once;
   std::call_once(once, [&] {
-    std::printf("instruction sets: %zu run here; skipped:%s\n", isas.size(),
-                missing.empty() ? " none" : missing.c_str());
+    std::fprintf(stderr, "instruction sets: %zu run here; skipped:%s\n", isas.size(),
+                 missing.empty() ? " none" : missing.c_str());
   });
   return isas;
 }

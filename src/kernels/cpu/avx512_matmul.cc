@@ -29,6 +29,7 @@ namespace {
 #include "kernels/cpu/convert.inc"
 #include "kernels/cpu/program.inc"
 #include "kernels/cpu/micro.inc"
+#include "kernels/cpu/matmul_core.inc"
 }  // namespace
 #include "kernels/cpu/matmul.inc"
 }  // namespace ramjet::kernels::cpu::avx512

@@ -40,4 +40,12 @@ void qkv_rope_append(const KernelCall& call);
 void paged_attention(const KernelCall& call);
 }  // namespace avx512
 
+/// Tile kernels; they also need AVX-512. The emulated ones are for tests on machines without tiles.
+namespace amx {
+void matmul_paired(const KernelCall& call);
+void matmul_int8(const KernelCall& call);
+void matmul_paired_emulated(const KernelCall& call);
+void matmul_int8_emulated(const KernelCall& call);
+}  // namespace amx
+
 }  // namespace ramjet::kernels::cpu

@@ -72,6 +72,23 @@ bool packed_matmul_ok(const OpDesc& desc, bool bf16) {
   return m->accumulators == 2 && !m->epilogue.empty() && b.dims[0].offset % 32 == 0;
 }
 
+bool amx_matmul_ok(const OpDesc& desc, bool bf16) {
+  return packed_matmul_ok(desc, bf16) && desc.inputs[0].dtype == DType::kBf16 &&
+         (bf16 || desc.inputs[1].dtype == DType::kI8) && desc.inputs[1].dims[1].offset > 0;
+}
+
+int64_t amx_workspace(const OpDesc& desc) {
+  int64_t rows = 1;
+  const std::vector<Dim>& dims = desc.inputs[0].dims;
+  for (size_t i = 0; i + 1 < dims.size(); ++i) {
+    const Dim& dim = dims[i];
+    rows *= dim.fixed()
+                ? dim.offset
+                : dim.factor * desc.symbols[static_cast<size_t>(dim.symbol)].max + dim.offset;
+  }
+  return (rows + 31) / 32 * 32 * ((dims.back().offset + 31) / 32 * 32) * 2;
+}
+
 bool row_major_matmul_ok(const OpDesc& desc) {
   const MatmulDesc* m = matmul_attrs(desc);
   if (m == nullptr || desc.inputs.size() < 2 || !operands_ok(desc, *m)) return false;

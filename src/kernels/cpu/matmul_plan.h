@@ -37,7 +37,11 @@ struct MatmulPlan {
 /// Whether the packed-weight tactics of an FMA path take it: b rank 2 in [N, K] order, programs
 /// of bounded size, whole tiles where two accumulators share b. `bf16` asks for bf16 weights.
 bool packed_matmul_ok(const OpDesc& desc, bool bf16);
-/// The same with b as it is, [N, K] or [K, N], possibly batched: for a b that is no weight.
+/// AMX: bf16 rows of a, bf16 or int8 weights.
+bool amx_matmul_ok(const OpDesc& desc, bool bf16);
+/// Bytes of a as packed tiles, at the largest number of rows.
+int64_t amx_workspace(const OpDesc& desc);
+/// packed_matmul_ok with b as it is, [N, K] or [K, N], possibly batched: for a b that is no weight.
 bool row_major_matmul_ok(const OpDesc& desc);
 
 }  // namespace ramjet::kernels::cpu

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "base/thread_pool.h"
+#include "kernels/cpu/kernels.h"
 #include "kernels/cpu/layouts.h"
 #include "kernels/kernel_test_util.h"
 
@@ -135,6 +136,35 @@ TEST(CpuMatmul, NoRowsAreLeftAlone) {
   MatmulCase m;
   m.rows = 0;
   expect_all_match(build(m), kTolerance);
+}
+
+/// The tile kernels over emulated tile instructions, where the real ones may be missing.
+TEST(CpuMatmul, AmxIndexingUnderEmulation) {
+  if (!Target{Isa::kAvx512}.runs_on(Target::host())) GTEST_SKIP() << "no AVX-512 here";
+  ThreadPool pool(2);
+  for (bool int8 : {false, true}) {
+    Tactic tactic = *find_tactic(int8 ? "cpu.amx.matmul_n16.v1" : "cpu.amx.matmul_n16k2.v1");
+    tactic.run = int8 ? cpu::amx::matmul_int8_emulated : cpu::amx::matmul_paired_emulated;
+    for (int round = 0; round < 16; ++round) {
+      MatmulCase m;
+      m.b = int8 ? DType::kI8 : DType::kBf16, m.out = kReal[pick(0, 2)];
+      m.rows = round < 6 ? pick(1, 16) : pick(17, 90);
+      m.columns = pick(1, 300), m.depth = pick(1, 300);
+      if (round == 7) m.rows = 300, m.columns = 270, m.depth = 1100;  // every block boundary
+      if (round % 4 == 1) {
+        m.accumulators = 2, m.columns = 16 * pick(1, 10);
+        m.epilogue = PointwiseProgram::parse("2: r2=silu(r0) r3=mul(r2,r1) -> r3").value();
+      }
+      if (round % 4 == 2) {
+        m.prologue = PointwiseProgram::parse("2: r2=mul(r0,r1) -> r2").value();
+        m.prologue_operands = {TestTensor::of(DType::kF32, {1}, {2})};  // stays exact in bf16
+      }
+      OpCase test = build(m);
+      ASSERT_TRUE(tactic.supports(test.desc()));
+      EXPECT_EQ(difference(test.run_reference(), test.run(tactic, pool), kTolerance), "")
+          << tactic.name << " " << test.label;
+    }
+  }
 }
 
 /// A row's result doesn't depend on how many rows there are beside it.
