@@ -83,7 +83,7 @@ FAMILIES = {
     "llama-rope-linear": ("llama", rope("linear", factor=2.5), "float32", 1),
     "llama-rope-dynamic": (
         "llama",
-        dict(max_position_embeddings=32, **rope("dynamic", factor=2.0)),
+        dict(max_position_embeddings=32, **rope("dynamic", factor=4.0)),
         "float32",
         1,
     ),
