@@ -3,8 +3,9 @@
     python tests/python/soak.py [--requests 10000] [--minutes 30] [--concurrency 256]
                                 [--url U --api-key K]
 
-Without --url a server is started as in conftest.py, and its resident memory is watched too. The run
-ends after that many requests or minutes, whichever comes first, and prints "N passed, N failed".
+Without --url a server is started as in conftest.py, with a KV cache small enough to be full soon,
+and its resident memory is watched too. The run ends after that many requests or minutes, whichever
+comes first, and prints "N passed, N failed".
 """
 
 import argparse
@@ -168,7 +169,7 @@ def main():
     p.add_argument("--url")
     p.add_argument("--api-key", default=KEYS[0])
     a = p.parse_args()
-    own = running_server("--api-key", KEYS[0]) if not a.url else nullcontext((None, a.url))
+    own = running_server("--api-key", KEYS[0], "--kv-memory", "128MiB") if not a.url else nullcontext((None, a.url))
     with own as (process, url):
         good = soak(a, process, url, a.api_key)
     raise SystemExit(0 if good else 1)
