@@ -275,9 +275,9 @@ TEST(Compile, TunesAndRemembers) {
   ASSERT_TRUE(file.ok());
   const auto& record = file->manifest().programs[0].records[0];
   EXPECT_EQ(record.choices.back().upto, 64);
+  EXPECT_EQ(record.choices[0].us > 0, report->tuned) << "only a choice among several is timed";
   for (const auto& choice : record.choices) {
     EXPECT_NE(kernels::find_tactic(choice.tactic), nullptr);
-    EXPECT_EQ(choice.us > 0, report->tuned) << "only a choice among several is timed";
     if (record.choices.size() > 1)
       EXPECT_THAT(choice.tactic, ::testing::Not(HasSubstr("reference")));
   }
