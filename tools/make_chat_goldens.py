@@ -56,26 +56,52 @@ def fill_language_table():
     print(f"{path}: {len(table['cases'])} cases")
 
 
+# Contexts whose messages suit apply_chat_template as they are, and those whose end is continued.
+CHATS = ["plain+gen", "system+gen", "multi+gen", "multi_nosys", "thinking+gen", "no_thinking+gen",
+         "tools+gen", "tools_nosys+gen", "tool_result+gen", "tool_dialog+gen", "two_calls+gen",
+         "two_calls_nocontent", "no_ids+gen", "ends_with_assistant", "kwargs+gen"]
+CONTINUED = ["ends_with_assistant", "multi", "thinking", "tool_dialog", "system"]
+
+
+def apply_chat_template(source, context, continue_final_message):
+    """As PreTrainedTokenizerBase.apply_chat_template renders; None where it raises."""
+    values = copy.deepcopy(context)
+    messages = [{k: v for k, v in m.items() if v is not None} for m in values.pop("messages")]
+    try:
+        rendered, _ = chat_template_utils.render_jinja_template(
+            [messages], chat_template=source, continue_final_message=continue_final_message, **values)
+        return rendered[0]
+    except Exception:
+        return None
+
+
+def result(text, with_text):
+    if text is None:
+        return {"error": True}
+    if with_text:
+        return {"text": text}
+    return {"bytes": len(text.encode()), "fnv1a": fnv1a(text.encode())}
+
+
 def main():
     fill_language_table()
     folders = [Path(p) for p in sys.argv[1:]] or [ROOT.parent / "shared/data/chat_templates",
                                                   DATA / "templates"]
     contexts = json.loads((DATA / "contexts.json").read_text())
-    goldens = {"now": NOW, "templates": {}}
+    goldens = {"now": NOW, "templates": {}, "chats": {}}
+    chat_template_utils._compile_jinja_template = chat_template_utils._cached_compile_jinja_template
     for path in sorted(p for folder in folders for p in folder.glob("*.jinja")):
         source = path.read_text()
         is_own = path.parent == DATA / "templates"
-        results = {}
-        for name, context in contexts.items():
-            text = render(source, context)
-            if text is None:
-                results[name] = {"error": True}
-            elif is_own:
-                results[name] = {"text": text}
-            else:
-                data = text.encode()
-                results[name] = {"bytes": len(data), "fnv1a": fnv1a(data)}
-        goldens["templates"][path.name] = results
+        goldens["templates"][path.name] = {
+            name: result(render(source, copy.deepcopy(context)), is_own)
+            for name, context in contexts.items()}
+        chats = goldens["chats"][path.name] = {}
+        for name in CHATS:
+            chats[name] = result(apply_chat_template(source, contexts[name], False), is_own)
+        for name in CONTINUED:
+            chats["continue:" + name] = result(apply_chat_template(source, contexts[name], True),
+                                               is_own)
     out = DATA / "goldens.json"
     out.write_text(json.dumps(goldens, indent=0, ensure_ascii=False) + "\n")
     print(f"{out}: {len(goldens['templates'])} templates x {len(contexts)} contexts")

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "base/json.h"
+#include "text/chat/chat_format.h"
 #include "text/chat/chat_template.h"
 
 namespace ramjet::text {
@@ -57,6 +58,18 @@ TEST(ChatLanguage, EveryCaseRendersAsJinja2) {
   }
 }
 
+void expect_result(const Result<std::string>& got, const OrderedJson& wanted,
+                   const std::string& what) {
+  EXPECT_EQ(got.ok(), !wanted.contains("error"))
+      << what << ": " << (got.ok() ? *got : got.error().message);
+  if (!got.ok()) return;
+  if (wanted.contains("text")) EXPECT_EQ(*got, wanted["text"].get<std::string>()) << what;
+  if (wanted.contains("fnv1a")) {
+    EXPECT_EQ(got->size(), wanted["bytes"].get<size_t>()) << what;
+    EXPECT_EQ(fnv1a(*got), wanted["fnv1a"].get<std::string>()) << what << ":\n" << *got;
+  }
+}
+
 /// Renders one template over all contexts; returns how many were compared.
 int check_template(const std::filesystem::path& path, const OrderedJson& contexts,
                    const OrderedJson& results) {
@@ -67,16 +80,8 @@ int check_template(const std::filesystem::path& path, const OrderedJson& context
   options.now = TemplateTime::from_iso(kNow).value();
   int compared = 0;
   for (const auto& [name, wanted] : results.items()) {
-    const auto got = compiled->render(contexts[name], options);
-    const std::string what = path.filename().string() + " with " + name;
-    EXPECT_EQ(got.ok(), !wanted.contains("error"))
-        << what << ": " << (got.ok() ? *got : got.error().message);
-    if (got.ok() && wanted.contains("text"))
-      EXPECT_EQ(*got, wanted["text"].get<std::string>()) << what;
-    if (got.ok() && wanted.contains("fnv1a")) {
-      EXPECT_EQ(got->size(), wanted["bytes"].get<size_t>()) << what;
-      EXPECT_EQ(fnv1a(*got), wanted["fnv1a"].get<std::string>()) << what << ":\n" << *got;
-    }
+    expect_result(compiled->render(contexts[name], options), wanted,
+                  path.filename().string() + " with " + name);
     ++compared;
   }
   return compared;
@@ -91,6 +96,52 @@ void check_folder(const std::filesystem::path& folder) {
     if (std::filesystem::exists(path)) compared += check_template(path, contexts, results);
   }
   EXPECT_GT(compared, 0);
+}
+
+/// One context of contexts.json as a request; "continue:" in front continues its last message.
+Result<std::string> render_as_chat(const ChatTemplate& chat_template, OrderedJson context,
+                                   bool is_continued) {
+  ChatInputs inputs;
+  const OrderedJson messages = context["messages"];
+  const OrderedJson tools = context["tools"];
+  inputs.messages = &messages;
+  inputs.tools = &tools;
+  inputs.add_generation_prompt = context["add_generation_prompt"].get<bool>();
+  inputs.continue_final_message = is_continued;
+  inputs.bos_token = context["bos_token"];
+  inputs.eos_token = context["eos_token"];
+  for (const char* name : {"messages", "tools", "add_generation_prompt"}) context.erase(name);
+  inputs.kwargs = &context;
+  RenderOptions options;
+  options.now = TemplateTime::from_iso(kNow).value();
+  return render_chat(chat_template, inputs, options);
+}
+
+void check_chats(const std::filesystem::path& folder) {
+  const OrderedJson contexts = read_json("tests/data/chat/contexts.json");
+  const OrderedJson goldens = read_json("tests/data/chat/goldens.json");
+  int compared = 0;
+  for (const auto& [file, results] : goldens["chats"].items()) {
+    if (!std::filesystem::exists(folder / file)) continue;
+    const auto compiled = ChatTemplate::compile(read(folder / file));
+    ASSERT_TRUE(compiled.ok()) << file << ": " << compiled.error().message;
+    for (const auto& [name, wanted] : results.items()) {
+      const bool is_continued = name.starts_with("continue:");
+      const std::string context = is_continued ? name.substr(9) : name;
+      expect_result(render_as_chat(*compiled, contexts[context], is_continued), wanted,
+                    file + " with " + name);
+      ++compared;
+    }
+  }
+  EXPECT_GT(compared, 0);
+}
+
+TEST(ChatRequests, OwnTemplatesRenderAsTransformers) { check_chats("tests/data/chat/templates"); }
+
+TEST(ChatRequests, PublicTemplatesRenderAsTransformers) {
+  const std::filesystem::path folder = "../shared/data/chat_templates";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no " << folder << " here";
+  check_chats(folder);
 }
 
 TEST(ChatTemplates, OwnTemplatesRenderAsJinja2) { check_folder("tests/data/chat/templates"); }
