@@ -85,8 +85,7 @@ BpeModel::BpeModel(BpeConfig config, Vocabulary vocabulary)
 Result<std::unique_ptr<Model>> BpeModel::create(BpeConfig config, Vocabulary vocabulary,
                                                 const std::vector<Merge>& merges) {
   std::unique_ptr<BpeModel> model(new BpeModel(std::move(config), std::move(vocabulary)));
-  model->merges_.reserve(merges.size());
-  model->boundaries_.reserve(model->can_cut_ ? merges.size() : 0);
+  model->reserve_merges(merges.size());
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     RETURN_IF_ERROR(model->add_merge(merges[rank], static_cast<uint32_t>(rank)));
   }
@@ -110,12 +109,24 @@ Status BpeModel::add_merge(const Merge& merge, uint32_t rank) {
   const std::optional<int32_t> id = vocabulary_.find(joined);
   if (!id) return missing(joined);
   merges_.set(*left_id, *right_id, {rank, *id});
-  if (can_cut_) {
-    const std::optional<int32_t> a = vocabulary_.find(last_character(left));
-    const std::optional<int32_t> b = vocabulary_.find(first_character(right));
-    if (a && b) boundaries_.set(*a, *b, {0, 0});
-  }
+  add_boundary(left, right);
   return ok_status();
+}
+
+void BpeModel::reserve_merges(size_t count) {
+  merges_.reserve(count);
+  boundaries_.reserve(can_cut_ ? count : 0);
+}
+
+void BpeModel::add_boundary(std::string_view left, std::string_view right) {
+  if (!can_cut_) return;
+  const auto id_of = [&](std::string_view character) {
+    size_t pos = 0;
+    return character_id(next_code_point(character, pos), character);
+  };
+  const int32_t a = id_of(last_character(left));
+  const int32_t b = id_of(first_character(right));
+  if (a >= 0 && b >= 0) boundaries_.set(a, b, {0, 0});
 }
 
 int32_t BpeModel::character_id(uint32_t code_point, std::string_view spelling) const {

@@ -35,6 +35,10 @@ class BpeModel : public Model {
   static Result<std::unique_ptr<Model>> create(BpeConfig config, Vocabulary vocabulary,
                                                const std::vector<Merge>& merges);
 
+  /// From what save_tables() wrote. Errors: kCorrupt.
+  static Result<std::unique_ptr<Model>> from_tables(BpeConfig config, std::string_view tables);
+  bool save_tables(std::string& out) const override;
+
   bool encode(std::string_view word, std::vector<int32_t>& out) const override;
   const Vocabulary& vocabulary() const override { return vocabulary_; }
 
@@ -44,6 +48,8 @@ class BpeModel : public Model {
 
   BpeModel(BpeConfig config, Vocabulary vocabulary);
   Status add_merge(const Merge& merge, uint32_t rank);
+  void reserve_merges(size_t count);
+  void add_boundary(std::string_view left, std::string_view right);
   int32_t character_id(uint32_t code_point, std::string_view spelling) const;
   bool encode_segment(std::string_view segment, std::vector<int32_t>& out) const;
   bool encode_cached(std::string_view segment, std::vector<int32_t>& out) const;

@@ -43,7 +43,7 @@ std::string string_or_empty(const Json& json, const char* key) {
   return it == json.end() || it->is_null() ? "" : it->get<std::string>();
 }
 
-Result<std::unique_ptr<Model>> parse_bpe(const Json& json) {
+Result<BpeConfig> parse_bpe_config(const Json& json) {
   if (const auto it = json.find("dropout");
       it != json.end() && !it->is_null() && it->get<double>() != 0) {
     return unsupported("BPE dropout {}: encoding would be random; set it to null",
@@ -58,6 +58,11 @@ Result<std::unique_ptr<Model>> parse_bpe(const Json& json) {
   config.fuse_unk = json.value("fuse_unk", false);
   config.byte_fallback = json.value("byte_fallback", false);
   config.ignore_merges = json.value("ignore_merges", false);
+  return config;
+}
+
+Result<std::unique_ptr<Model>> parse_bpe(const Json& json) {
+  ASSIGN_OR_RETURN(BpeConfig config, parse_bpe_config(json));
   ASSIGN_OR_RETURN(Vocabulary vocabulary, parse_vocabulary(json.at("vocab")));
   std::vector<BpeModel::Merge> merges;
   const Json& list = json.at("merges");
@@ -72,6 +77,11 @@ Result<std::unique_ptr<Model>> parse_bpe(const Json& json) {
 }
 
 }  // namespace
+
+Result<std::unique_ptr<Model>> Model::from_tables(const Json& json, std::string_view tables) {
+  ASSIGN_OR_RETURN(BpeConfig config, parse_bpe_config(json));
+  return BpeModel::from_tables(std::move(config), tables);
+}
 
 Result<std::unique_ptr<Model>> Model::from_json(const Json& json) {
   if (!json.is_object()) return invalid_argument("'model' is not an object");

@@ -26,6 +26,15 @@ class PairMap {
     slots_[at] = {key, value};
   }
 
+  /// Calls visit(left, right, value) for each pair, in no order.
+  template <class Visit>
+  void for_each(Visit visit) const {
+    for (const Slot& s : slots_) {
+      if (s.key == kEmpty) continue;
+      visit(static_cast<int32_t>(s.key >> 32), static_cast<int32_t>(s.key & 0xffffffff), s.value);
+    }
+  }
+
   const Value* find(int32_t left, int32_t right) const {
     if (slots_.empty()) return nullptr;
     const uint64_t key = make_key(left, right);

@@ -14,6 +14,8 @@ namespace {
 
 using Word = Words::Word;
 
+constexpr size_t kMaxTextBytes = size_t{1} << 30;
+
 enum class Behavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
 
 /// Turns matches and gaps into words, `offset` bytes into the text.
@@ -92,7 +94,15 @@ class SequencePre : public PreTokenizer {
   explicit SequencePre(std::vector<std::unique_ptr<PreTokenizer>> parts)
       : parts_(std::move(parts)) {}
   Status apply(Words& words) const override {
-    for (const auto& part : parts_) RETURN_IF_ERROR(part->apply(words));
+    for (const auto& part : parts_) {
+      RETURN_IF_ERROR(part->apply(words));
+      // Parts may respell; word offsets are 32 bits wide.
+      if (words.text.size() > kMaxTextBytes) {
+        return make_error(ErrorCode::kResourceExhausted,
+                          "pre-tokenized text of {} bytes, the limit is {}", words.text.size(),
+                          kMaxTextBytes);
+      }
+    }
     return ok_status();
   }
 

@@ -8,8 +8,9 @@
 
 namespace ramjet::text {
 namespace {
-constexpr size_t kMaxTextBytes = size_t{1} << 30;
-}
+constexpr size_t kMaxTextBytes = size_t{128} << 20;      // of a text to encode
+constexpr size_t kMaxNormalizedBytes = size_t{1} << 30;  // of what its normalizers made of it
+}  // namespace
 
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Tokenizer::~Tokenizer() = default;
@@ -62,6 +63,10 @@ Status Tokenizer::Impl::encode_piece(std::string_view text, bool first, bool par
 
 Status Tokenizer::Impl::encode_words(NormalizedText piece, std::vector<int32_t>& out) const {
   if (piece.text.empty()) return ok_status();
+  if (piece.text.size() > kMaxNormalizedBytes) {
+    return make_error(ErrorCode::kResourceExhausted, "normalized text of {} bytes, the limit is {}",
+                      piece.text.size(), kMaxNormalizedBytes);
+  }
   Words words;
   words.text = std::move(piece.text);
   words.origin_bytes = piece.origin_bytes;

@@ -39,7 +39,7 @@ class Tokenizer {
   Tokenizer& operator=(const Tokenizer&) = delete;
 
   /// Errors: kResourceExhausted when a pattern of the tokenizer exceeds the regex match limits or
-  /// the text is longer than 1 GiB.
+  /// the text is longer than 128 MiB.
   Result<std::vector<int32_t>> encode(std::string_view text, EncodeOptions options = {}) const;
   /// Equals Hugging Face's decode with clean_up_tokenization_spaces=False; always valid UTF-8.
   /// Ids out of range are skipped. (Version 0.23 fails to skip special tokens that are marked

@@ -76,6 +76,26 @@ TEST_P(Fixture, SerializedIsTheSame) {
   }
   const std::string text = "The engine's 12 parts, übrigens 今日 😀";
   EXPECT_EQ(first->encode(text).value(), second->encode(text).value());
+  EXPECT_EQ(first->serialized(), second->serialized());
+  const Json expected = read_json_file(kFixtures + GetParam() + ".expected.json").value();
+  for (const Json& item : expected) {
+    EXPECT_EQ(second->encode(item.at("text").get<std::string>()).value(),
+              item.at("ids").get<std::vector<int32_t>>());
+  }
+}
+
+TEST_P(Fixture, SerializedDamageIsNoticed) {
+  const auto tokenizer = load_fixture(GetParam());
+  const std::string good(tokenizer->serialized());
+  ASSERT_TRUE(good.starts_with("RJTOK"));
+  for (size_t at = 8; at < good.size(); at += 1 + good.size() / 97) {
+    std::string bad = good;
+    bad[at] = static_cast<char>(bad[at] ^ 0x20);
+    const auto result = Tokenizer::from_serialized(bad);
+    ASSERT_FALSE(result.ok()) << at;
+    EXPECT_EQ(result.error().code, ErrorCode::kCorrupt);
+    EXPECT_FALSE(Tokenizer::from_serialized(good.substr(0, at)).ok());
+  }
 }
 
 TEST_P(Fixture, TokensAndIdsAgree) {
@@ -205,6 +225,15 @@ TEST(Tokenizer, UnknownCharacters) {
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.error().code, ErrorCode::kInvalidArgument);
   EXPECT_NE(result.error().message.find("unk"), std::string::npos);
+}
+
+TEST(Tokenizer, SharedIdsSerializeAsJson) {
+  Json json = tiny_json();
+  json["model"]["vocab"]["other"] = 3;
+  const auto tokenizer = from(json).value();
+  EXPECT_TRUE(tokenizer->serialized().starts_with("{"));
+  EXPECT_EQ(Tokenizer::from_serialized(tokenizer->serialized()).value()->encode("ab").value(),
+            tokenizer->encode("ab").value());
 }
 
 TEST(Tokenizer, NoDecoderJoinsWithSpaces) {
