@@ -1,4 +1,4 @@
-// Loops that do nothing but saturate one resource of a core: the ceilings of kernel_bench.
+// Loops that do nothing but saturate one resource of a core: the ceilings of kernel_timing.
 #pragma once
 
 #include <cstddef>
