@@ -170,7 +170,8 @@ net::awaitable<void> Connection::refuse(int status, std::string message) {
   ++shared_->bad_requests;
   HttpResponse response{.status = status, .body = error_body(status, message)};
   if (status == 503) response.headers.emplace_back("Retry-After", "1");
-  if (co_await write(head_text(response, false, true, true) + response.body)) co_await linger();
+  response.headers.emplace_back("Content-Length", std::to_string(response.body.size()));
+  if (co_await write(head_text(response, false, true) + response.body)) co_await linger();
 }
 
 /// Lets the peer read our last answer before the socket closes: unread input would turn the close
@@ -187,12 +188,10 @@ net::awaitable<void> Connection::linger() {
   }
 }
 
-std::string Connection::head_text(const HttpResponse& head, bool chunked, bool close,
-                                  bool has_length) const {
+std::string Connection::head_text(const HttpResponse& head, bool chunked, bool close) const {
   std::string text = fmt::format("HTTP/1.1 {} {}\r\n", head.status, status_text(head.status));
   if (head.status != 204) text += fmt::format("Content-Type: {}\r\n", head.content_type);
   if (chunked) text += "Transfer-Encoding: chunked\r\n";
-  if (has_length) text += fmt::format("Content-Length: {}\r\n", head.body.size());
   for (const auto& [name, value] : head.headers) text += fmt::format("{}: {}\r\n", name, value);
   if (close) {
     text += "Connection: close\r\n";
@@ -343,9 +342,11 @@ net::awaitable<bool> Connection::answer(const HttpRequest& request, bool keep_al
       chunked = out.streaming && request.version >= 11 && !head_only;
       if (out.streaming && !chunked) keep_alive = false;
       event_stream = out.streaming && out.head.content_type.starts_with("text/event-stream");
-      if (!out.streaming) out.head.body = std::move(out.bytes);
-      bytes = head_text(out.head, chunked, !keep_alive, !out.streaming && out.head.status != 204);
-      out.bytes = std::move(out.head.body);
+      const bool has_length = !out.streaming && out.head.status != 204;
+      if (has_length) {
+        out.head.headers.emplace_back("Content-Length", std::to_string(out.bytes.size()));
+      }
+      bytes = head_text(out.head, chunked, !keep_alive);
     }
     const bool comment = event_stream && out.bytes.empty() && !out.ended && now() >= silence;
     if (comment) out.bytes = ": keep-alive\n\n";

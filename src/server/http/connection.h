@@ -72,7 +72,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void start_read();
   void wake();
   bool charge_body(size_t bytes);
-  std::string head_text(const HttpResponse& head, bool chunked, bool close, bool has_length) const;
+  std::string head_text(const HttpResponse& head, bool chunked, bool close) const;
 
   const ConnectionCount count_;
   const std::shared_ptr<ConnectionShared> shared_;  // with the server and the other connections

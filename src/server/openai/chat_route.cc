@@ -38,8 +38,8 @@ void chat(AppState& state, RequestContext context) {
   const std::string id = answer_id("chatcmpl-", context, request->common);
   auto format = make_chat_format(answer_head(*state.host, id, request->common.model), request,
                                  spec.prompts[0], state.host->tokenizer());
-  const StreamOptions stream = request->common.stream;
-  start_generation(state, std::move(context), std::move(spec), stream, id, std::move(format));
+  const bool stream = request->common.stream.stream;
+  start_generation(state, std::move(context), std::move(spec), {id, stream, std::move(format)});
 }
 
 }  // namespace

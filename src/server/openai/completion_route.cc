@@ -74,9 +74,9 @@ void complete(AppState& state, RequestContext context) {
   auto format = make_completion_format(answer_head(*state.host, id, request->common.model), request,
                                        prepared.spec.prompts, std::move(prepared.prompt_texts),
                                        state.host->tokenizer());
-  const StreamOptions stream = request->common.stream;
-  start_generation(state, std::move(context), std::move(prepared.spec), stream, id,
-                   std::move(format));
+  const bool stream = request->common.stream.stream;
+  start_generation(state, std::move(context), std::move(prepared.spec),
+                   {id, stream, std::move(format)});
 }
 
 }  // namespace

@@ -11,12 +11,11 @@ constexpr size_t kMaxIdBytes = 128;
 
 class Reply final : public GenerationListener {
  public:
-  Reply(AppState& state, RequestContext context, std::string id, size_t choices,
-        std::unique_ptr<WireFormat> format)
+  Reply(AppState& state, RequestContext context, size_t choices, ReplyForm form)
       : state_(state),
         context_(std::move(context)),
-        id_(std::move(id)),
-        format_(std::move(format)),
+        id_(std::move(form.id)),
+        format_(std::move(form.format)),
         choices_(choices) {
     ++state_.active;
   }
@@ -95,18 +94,18 @@ void Reply::on_end(const std::optional<Error>& error, bool cancelled, const Usag
 }  // namespace
 
 void start_generation(AppState& state, RequestContext context, GenerationSpec spec,
-                      const StreamOptions& stream, std::string id,
-                      std::unique_ptr<WireFormat> format) {
+                      ReplyForm form) {
   const size_t choices = spec.prompts.size() * static_cast<size_t>(spec.request.n);
-  spec.request.label = id;
+  const bool stream = form.stream;
+  spec.request.label = form.id;
   spec.start_s = context.start_s;
   const std::shared_ptr<Exchange> exchange = context.exchange;  // with the reply
   auto generation = std::make_shared<Generation>(std::move(spec), state.services());
-  auto reply = std::make_shared<Reply>(state, context, std::move(id), choices, std::move(format));
+  auto reply = std::make_shared<Reply>(state, context, choices, std::move(form));
   if (Status submitted = generation->submit(); !submitted.ok()) {
     return reply_error(state, context, from_error(submitted.error(), context.request_id));
   }
-  if (stream.stream) reply->begin_stream();
+  if (stream) reply->begin_stream();
   exchange->on_gone([weak = std::weak_ptr<Generation>(generation)] {
     if (auto alive = weak.lock()) alive->cancel();
   });

@@ -12,10 +12,15 @@
 
 namespace ramjet::server {
 
+/// How a generation is told to its client.
+struct ReplyForm {
+  std::string id;
+  bool stream = false;
+  std::unique_ptr<WireFormat> format;
+};
+
 /// Submits `spec` and answers `context` with its events. Failure to submit is answered too.
-void start_generation(AppState& state, RequestContext context, GenerationSpec spec,
-                      const StreamOptions& stream, std::string id,
-                      std::unique_ptr<WireFormat> format);
+void start_generation(AppState& state, RequestContext context, GenerationSpec spec, ReplyForm form);
 
 /// `prefix` and the request's id, as in "chatcmpl-abc". A `request_id` in the body comes first.
 std::string answer_id(std::string_view prefix, const RequestContext& context,
