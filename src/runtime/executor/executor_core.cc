@@ -113,7 +113,8 @@ Result<std::unique_ptr<ActiveRequest>> ExecutorCore::prepare(Request request,
     r.logits_from = 0;
     r.prompt_logprobs.resize(1);  // nothing precedes the first token
   }
-  const StopConditions& stop = r.request.sampling.stop;
+  StopConditions& stop = r.request.sampling.stop;
+  std::sort(stop.stop_ids.begin(), stop.stop_ids.end());  // the step loop searches them
   std::vector<int32_t> stop_ids = stop.stop_ids;
   if (!stop.ignore_eos) stop_ids.insert(stop_ids.end(), info_.eos_ids.begin(), info_.eos_ids.end());
   std::erase_if(stop_ids, [this](int32_t id) { return id < 0 || id >= info_.vocab_size; });

@@ -10,6 +10,7 @@ namespace ramjet::runtime {
 namespace {
 
 using Seconds = std::chrono::duration<double>;
+constexpr int64_t kFeedBytes = int64_t{32} << 20;
 
 // Gathers the events of one request. Shared by the waiting caller and the callback, which may
 // outlive it after a timeout.
@@ -75,7 +76,8 @@ Status ExecutorCore::logits(const LogitsRequest& request,
   inner.sampling.stop.max_tokens = 0;
   ASSIGN_OR_RETURN(auto active, prepare(std::move(inner), {}));
   active->logits_from = request.first_position;
-  active->max_logit_rows = 64;  // bounds the copy that waits for the sink
+  // Bounds the copy that waits for the sink.
+  active->max_logit_rows = std::max<int64_t>(16, kFeedBytes / (info_.vocab_size * 4));
   active->feed = std::make_shared<LogitsFeed>();
   const auto feed = active->feed;
   ASSIGN_OR_RETURN(const uint64_t id, enqueue(std::move(active)));

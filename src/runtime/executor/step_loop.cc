@@ -16,6 +16,7 @@ StepLoop::StepLoop(const Parts& parts, const SchedulerConfig& scheduler,
       scheduler_(scheduler, &blocks_),
       sampler_(info_.vocab_size, parts.pool),
       inputs_(info_) {
+  std::sort(info_.eos_ids.begin(), info_.eos_ids.end());
   stats_.block_tokens = blocks.block_tokens;
   stats_.kv_bytes = info_.kv_bytes;
   stats_.device = info_.device;
@@ -117,6 +118,8 @@ Result<std::span<const float>> StepLoop::launch(const StepPlan& plan) {
     logits = parts_.session->step(batch);
   } catch (const std::exception& e) {
     logits = internal_error("the session threw: {}", e.what());
+  } catch (...) {
+    logits = internal_error("the session threw");
   }
   if (logits.ok() && static_cast<int64_t>(logits->size()) != plan.rows * info_.vocab_size) {
     return internal_error("the session returned {} logits for {} rows of {}", logits->size(),

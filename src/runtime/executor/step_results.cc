@@ -6,8 +6,8 @@
 
 namespace ramjet::runtime {
 namespace {
-bool contains(const std::vector<int32_t>& ids, int32_t id) {
-  return std::find(ids.begin(), ids.end(), id) != ids.end();
+bool contains(const std::vector<int32_t>& sorted_ids, int32_t id) {
+  return std::binary_search(sorted_ids.begin(), sorted_ids.end(), id);
 }
 }  // namespace
 

@@ -35,22 +35,29 @@ int32_t walk_row(std::span<const float> weights, std::span<const double> block_s
   return last;
 }
 
-int32_t walk_list(std::span<const Candidate> list, const Candidate& least, double target) {
+int32_t walk_list(std::span<const Candidate> list, double target) {
   double sum = 0;
-  int32_t last = least.id;
   for (const Candidate& c : list) {
-    if (more_likely(least, c)) continue;
-    last = c.id;
     sum += static_cast<double>(c.w);
-    if (sum > target) break;
+    if (sum > target) return c.id;
   }
-  return last;
+  return list.back().id;
 }
 
-double mass_of(std::span<const Candidate> list, const Candidate& least) {
+double mass_of(std::span<const Candidate> list) {
   double sum = 0;
-  for (const Candidate& c : list) sum += more_likely(least, c) ? 0.0 : static_cast<double>(c.w);
+  for (const Candidate& c : list) sum += static_cast<double>(c.w);
   return sum;
+}
+
+// Drops what is less likely than `least`, without branches.
+void keep_from(const Candidate& least, std::vector<Candidate>* list) {
+  size_t count = 0;
+  for (const Candidate c : *list) {
+    (*list)[count] = c;
+    count += more_likely(least, c) ? 0 : 1;
+  }
+  list->resize(count);
 }
 
 }  // namespace
@@ -102,17 +109,20 @@ void Sampler::run(SampleJob& job, Scratch& scratch) const {
           output);
       return;
     }
-    const double uniform =
-        philox_uniform(job.seed, job.state->index(), static_cast<uint64_t>(output));
-    job.id = params.temperature == 0.0f ? index_of(x, max.value)
-                                        : draw(x, max.value, params, uniform, scratch);
+    if (params.temperature == 0.0f) {
+      job.id = index_of(x, max.value);
+    } else {
+      const double uniform =
+          philox_uniform(job.seed, job.state->index(), static_cast<uint64_t>(output));
+      job.id = draw(x, max.value, params, uniform, scratch);
+    }
   }
   if (job.top_logprobs >= 0) score(job, scratch);
 }
 
 int32_t Sampler::draw(std::span<const float> x, float max, const SamplingParams& params,
                       double uniform, Scratch& scratch) const {
-  const float scale = 1.0f / params.temperature;
+  const float scale = 1.0f / std::max(params.temperature, 1e-6f);
   const auto vocab = static_cast<int64_t>(x.size());
   std::vector<Candidate>& list = scratch.list;
   if (params.top_k > 0 && params.top_k < vocab) {
@@ -133,20 +143,18 @@ int32_t Sampler::draw(std::span<const float> x, float max, const SamplingParams&
     const float bound = params.min_p > 0 ? params.min_p : static_cast<float>(tail);
     collect_at_least(x, scratch.weights, std::max(bound, 1e-37f), &list);
   }
-  Candidate least = {-std::numeric_limits<float>::infinity(), 0, 0};
-  least.id = std::numeric_limits<int32_t>::max();
   if (params.top_p < 1.0f) {
-    scratch.select.assign(list.begin(), list.end());
     // The tokens cut off above count in the total unless min-p cut them.
-    double total = mass_of(list, least);
+    double total = mass_of(list);
     const bool tail_cut = params.min_p <= 0 && !(params.top_k > 0 && params.top_k < vocab);
     if (tail_cut) {
       total = 0;
       for (const double sum : scratch.block_sums) total += sum;
     }
-    least = select_mass(scratch.select, static_cast<double>(params.top_p) * total);
+    const double mass = static_cast<double>(params.top_p) * total;
+    keep_from(select_mass(list, mass, max, scale, &scratch.mass), &list);
   }
-  return walk_list(list, least, uniform * mass_of(list, least));
+  return walk_list(list, uniform * mass_of(list));
 }
 
 void Sampler::score(SampleJob& job, Scratch& scratch) const {

@@ -46,7 +46,7 @@ class Sampler {
     std::vector<float> weights;  // unnormalised probabilities
     std::vector<double> block_sums;
     std::vector<Candidate> list;
-    std::vector<Candidate> select;
+    MassScratch mass;
   };
 
   void run(SampleJob& job, Scratch& scratch) const;

@@ -104,6 +104,8 @@ Status SamplingState::apply_mask(std::span<float> logits) {
     if (!mask_->fill(mask_bits_)) return ok_status();
   } catch (const std::exception& e) {
     return internal_error("the token mask failed: {}", e.what());
+  } catch (...) {
+    return internal_error("the token mask failed");
   }
   for (size_t i = 0; i < logits.size(); i += 32) {
     const uint32_t word = mask_bits_[i / 32];
@@ -120,13 +122,16 @@ Status SamplingState::accept(int32_t id) {
   if (has_penalties_) counts_.add(id, true);
   if (!mask_) return ok_status();
   try {
-    if (mask_->accept(id)) return ok_status();
+    if (mask_->accept(id)) {
+      complete_ = mask_->finished();
+      return ok_status();
+    }
   } catch (const std::exception& e) {
     return internal_error("the token mask failed: {}", e.what());
+  } catch (...) {
+    return internal_error("the token mask failed");
   }
   return internal_error("the token mask refuses token {}, which it had allowed", id);
 }
-
-bool SamplingState::complete() const { return mask_ != nullptr && mask_->finished(); }
 
 }  // namespace ramjet::runtime

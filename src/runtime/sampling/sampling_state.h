@@ -48,7 +48,7 @@ class SamplingState {
   /// Takes over a chosen token. An error if the grammar refuses it.
   Status accept(int32_t id);
   /// The grammar is complete: nothing may follow.
-  bool complete() const;
+  bool complete() const { return complete_; }
 
  private:
   void exclude_disallowed(std::span<float> logits) const;
@@ -59,6 +59,7 @@ class SamplingState {
   const SamplingParams* params_;
   uint32_t index_;
   bool has_penalties_;
+  bool complete_ = false;
   std::vector<int32_t> stop_ids_;  // kept only while min_tokens needs them
   TokenCounts counts_;             // filled only with penalties
   std::unique_ptr<TokenMask> mask_;

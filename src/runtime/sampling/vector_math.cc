@@ -2,18 +2,16 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstddef>
 #include <limits>
-
-// One body, compiled per instruction set: the body is inlined into each wrapper below.
-#define RAMJET_INLINE [[gnu::always_inline]] inline
 
 namespace ramjet::runtime {
 namespace {
 
 constexpr int kLanes = 16;
 
-RAMJET_INLINE RowMax row_max_body(const float* x, int64_t n) {
+[[gnu::always_inline]] inline RowMax row_max_body(const float* x, int64_t n) {
   float best[kLanes];
   int32_t nan[kLanes] = {};
   std::fill(best, best + kLanes, -std::numeric_limits<float>::infinity());
@@ -38,7 +36,7 @@ RAMJET_INLINE RowMax row_max_body(const float* x, int64_t n) {
 }
 
 // exp for arguments of at most 0: 2^n * p(r), |error| about 1 ulp; 0 where exp would be subnormal.
-RAMJET_INLINE float exp_nonpositive(float x) {
+[[gnu::always_inline]] inline float exp_nonpositive(float x) {
   const float clamped = x < -87.0f ? -87.0f : x;
   const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   const float biased = clamped * 1.44269504f + magic;
@@ -56,7 +54,8 @@ RAMJET_INLINE float exp_nonpositive(float x) {
   return x < -87.0f ? 0.0f : value;
 }
 
-RAMJET_INLINE double exp_block_body(const float* x, int64_t n, float max, float scale, float* w) {
+[[gnu::always_inline]] inline double exp_block_body(const float* x, int64_t n, float max,
+                                                    float scale, float* w) {
   float sum[kLanes] = {};
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
@@ -75,7 +74,7 @@ RAMJET_INLINE double exp_block_body(const float* x, int64_t n, float max, float 
   return total;
 }
 
-RAMJET_INLINE int64_t count_greater_body(const float* x, int64_t n, float value) {
+[[gnu::always_inline]] inline int64_t count_greater_body(const float* x, int64_t n, float value) {
   int64_t count = 0;
   for (int64_t begin = 0; begin < n; begin += kSumBlock) {
     int32_t part = 0;
@@ -87,7 +86,7 @@ RAMJET_INLINE int64_t count_greater_body(const float* x, int64_t n, float value)
 }
 
 // True if any of 64 elements is above (or, with `equal`, at) the threshold.
-RAMJET_INLINE bool any_above_body(const float* x, float threshold) {
+[[gnu::always_inline]] inline bool any_above_body(const float* x, float threshold) {
   int32_t any = 0;
   for (int j = 0; j < 64; ++j) any |= x[j] > threshold ? 1 : 0;
   return any != 0;
@@ -100,28 +99,58 @@ struct Table {
   bool (*any_above)(const float*, float);
 };
 
-#define RAMJET_VARIANT(suffix, attribute)                                                       \
-  attribute RowMax row_max_##suffix(const float* x, int64_t n) { return row_max_body(x, n); }   \
-  attribute double exp_block_##suffix(const float* x, int64_t n, float m, float s, float* w) {  \
-    return exp_block_body(x, n, m, s, w);                                                       \
-  }                                                                                             \
-  attribute int64_t count_greater_##suffix(const float* x, int64_t n, float v) {                \
-    return count_greater_body(x, n, v);                                                         \
-  }                                                                                             \
-  attribute bool any_above_##suffix(const float* x, float t) { return any_above_body(x, t); }   \
-  constexpr Table kTable_##suffix{row_max_##suffix, exp_block_##suffix, count_greater_##suffix, \
-                                  any_above_##suffix};
+// The bodies above, compiled per instruction set: each wrapper inlines one.
 
-RAMJET_VARIANT(base, )
-RAMJET_VARIANT(avx2, __attribute__((target("avx2"))))
-RAMJET_VARIANT(avx512, __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw"))))
+RowMax row_max_base(const float* x, int64_t n) { return row_max_body(x, n); }
+double exp_block_base(const float* x, int64_t n, float max, float scale, float* w) {
+  return exp_block_body(x, n, max, scale, w);
+}
+int64_t count_greater_base(const float* x, int64_t n, float value) {
+  return count_greater_body(x, n, value);
+}
+bool any_above_base(const float* x, float threshold) { return any_above_body(x, threshold); }
+constexpr Table kBase = {row_max_base, exp_block_base, count_greater_base, any_above_base};
+
+__attribute__((target("avx2"))) RowMax row_max_avx2(const float* x, int64_t n) {
+  return row_max_body(x, n);
+}
+__attribute__((target("avx2"))) double exp_block_avx2(const float* x, int64_t n, float max,
+                                                      float scale, float* w) {
+  return exp_block_body(x, n, max, scale, w);
+}
+__attribute__((target("avx2"))) int64_t count_greater_avx2(const float* x, int64_t n, float value) {
+  return count_greater_body(x, n, value);
+}
+__attribute__((target("avx2"))) bool any_above_avx2(const float* x, float threshold) {
+  return any_above_body(x, threshold);
+}
+constexpr Table kAvx2 = {row_max_avx2, exp_block_avx2, count_greater_avx2, any_above_avx2};
+
+__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw"))) RowMax row_max_avx512(const float* x,
+                                                                                    int64_t n) {
+  return row_max_body(x, n);
+}
+__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw"))) double exp_block_avx512(
+    const float* x, int64_t n, float max, float scale, float* w) {
+  return exp_block_body(x, n, max, scale, w);
+}
+__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw"))) int64_t count_greater_avx512(
+    const float* x, int64_t n, float value) {
+  return count_greater_body(x, n, value);
+}
+__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw"))) bool any_above_avx512(
+    const float* x, float threshold) {
+  return any_above_body(x, threshold);
+}
+constexpr Table kAvx512 = {row_max_avx512, exp_block_avx512, count_greater_avx512,
+                           any_above_avx512};
 
 const Table& table() {
   static const Table& chosen = []() -> const Table& {
     if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-      return kTable_avx512;
+      return kAvx512;
     }
-    return __builtin_cpu_supports("avx2") ? kTable_avx2 : kTable_base;
+    return __builtin_cpu_supports("avx2") ? kAvx2 : kBase;
   }();
   return chosen;
 }
@@ -133,8 +162,15 @@ int64_t size_of(std::span<const float> x) { return static_cast<int64_t>(x.size()
 RowMax row_max(std::span<const float> x) { return table().row_max(x.data(), size_of(x)); }
 
 int32_t index_of(std::span<const float> x, float value) {
-  const auto found = std::find(x.begin(), x.end(), value);
-  return found == x.end() ? -1 : static_cast<int32_t>(found - x.begin());
+  const float below = std::nextafter(value, -std::numeric_limits<float>::infinity());
+  const int64_t n = size_of(x);
+  for (int64_t begin = 0; begin < n; begin += 64) {
+    if (begin + 64 <= n && !table().any_above(x.data() + begin, below)) continue;
+    for (int64_t i = begin; i < std::min(n, begin + 64); ++i) {
+      if (x[static_cast<size_t>(i)] == value) return static_cast<int32_t>(i);
+    }
+  }
+  return -1;
 }
 
 double exp_row(std::span<const float> x, float max, float scale, std::span<float> w,
@@ -165,10 +201,15 @@ void collect_at_least(std::span<const float> x, std::span<const float> w, float 
   out->clear();
   for (int64_t begin = 0; begin < n; begin += 64) {
     if (begin + 64 <= n && !table().any_above(w.data() + begin, below)) continue;
+    // Without branches: whether an element is kept is as good as random.
+    Candidate kept[64];
+    size_t count = 0;
     for (int64_t i = begin; i < std::min(n, begin + 64); ++i) {
       const auto at = static_cast<size_t>(i);
-      if (w[at] >= bound) out->push_back({x[at], static_cast<int32_t>(i), w[at]});
+      kept[count] = {x[at], static_cast<int32_t>(i), w[at]};
+      count += w[at] >= bound ? 1 : 0;
     }
+    out->insert(out->end(), kept, kept + count);
   }
 }
 
@@ -196,16 +237,42 @@ void select_top_k(std::span<const float> x, int64_t k, std::vector<Candidate>* o
   cut();
 }
 
-Candidate select_mass(std::span<Candidate> list, double mass) {
-  size_t low = 0, high = list.size();
+// Buckets by distance from the top first, so that only one bucket needs a selection.
+Candidate select_mass(std::span<const Candidate> list, double mass, float max, float scale,
+                      MassScratch* scratch) {
+  constexpr float kPerUnit = 32;
+  constexpr int32_t kBuckets = 88 * 32;
+  const auto bucket_of = [&](const Candidate& c) {
+    // Rounding is monotone, so the order of buckets is the order of values.
+    const float distance = (max - c.x) * scale * kPerUnit;
+    return static_cast<size_t>(distance < kBuckets - 1 ? static_cast<int32_t>(distance)
+                                                       : kBuckets - 1);
+  };
+  scratch->buckets.assign(kBuckets, 0.0);
+  for (const Candidate& c : list) scratch->buckets[bucket_of(c)] += static_cast<double>(c.w);
   double before = 0;
+  size_t at = 0, last = 0;  // last: the last bucket that is not empty
+  for (; at < kBuckets && before + scratch->buckets[at] < mass; ++at) {
+    before += scratch->buckets[at];
+    if (scratch->buckets[at] > 0) last = at;
+  }
+  if (at == kBuckets) {  // the mass was not reached, by rounding
+    at = last;
+    before = -std::numeric_limits<double>::infinity();
+  }
+  std::vector<Candidate>& rest = scratch->list;
+  rest.clear();
+  for (const Candidate& c : list) {
+    if (bucket_of(c) == at) rest.push_back(c);
+  }
+  size_t low = 0, high = rest.size();
   while (high - low > 1) {
     const size_t middle = low + (high - low) / 2;
-    std::nth_element(list.begin() + static_cast<ptrdiff_t>(low),
-                     list.begin() + static_cast<ptrdiff_t>(middle),
-                     list.begin() + static_cast<ptrdiff_t>(high), more_likely);
+    std::nth_element(rest.begin() + static_cast<ptrdiff_t>(low),
+                     rest.begin() + static_cast<ptrdiff_t>(middle),
+                     rest.begin() + static_cast<ptrdiff_t>(high), more_likely);
     double sum = 0;
-    for (size_t i = low; i < middle; ++i) sum += static_cast<double>(list[i].w);
+    for (size_t i = low; i < middle; ++i) sum += static_cast<double>(rest[i].w);
     if (before + sum >= mass) {
       high = middle;
     } else {
@@ -213,7 +280,7 @@ Candidate select_mass(std::span<Candidate> list, double mass) {
       low = middle;
     }
   }
-  return list[low];
+  return rest[low];
 }
 
 }  // namespace ramjet::runtime

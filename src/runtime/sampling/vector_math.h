@@ -43,8 +43,13 @@ void collect_at_least(std::span<const float> x, std::span<const float> w, float 
                       std::vector<Candidate>* out);
 /// The k most likely elements above minus infinity (fewer if there are fewer), in no order.
 void select_top_k(std::span<const float> x, int64_t k, std::vector<Candidate>* out);
+struct MassScratch {
+  std::vector<double> buckets;
+  std::vector<Candidate> list;
+};
 /// The last element of the shortest prefix, in order of likelihood, whose weights reach `mass`.
-/// `list` is rearranged and must not be empty.
-Candidate select_mass(std::span<Candidate> list, double mass);
+/// Weights are exp((x - max) * scale). `list` must not be empty.
+Candidate select_mass(std::span<const Candidate> list, double mass, float max, float scale,
+                      MassScratch* scratch);
 
 }  // namespace ramjet::runtime

@@ -83,15 +83,22 @@ Scheduler::Admission Scheduler::try_admit(SeqId id) {
   const bool in_flight = config_.batching == BatchingMode::kInFlight;
   if (s.paused) return Admission::kSkip;
   if (in_flight && plan_.tokens >= config_.max_num_tokens) return Admission::kStop;
+  const bool has_slot = slots_used() + s.spec.fanout <= config_.max_batch_size;
+  // Before the look-up: under load this is the answer in most steps.
+  if (!has_slot && !outranks_last(s)) return Admission::kStop;
   const kv::PrefixMatch match = blocks_->match(s.key, s.spec.tokens, prefix_limit(s));
   // Another sequence is computing what this one needs next: waiting is cheaper than computing.
   if (in_flight && match.next_pending) return Admission::kSkip;
-  const bool fits =
-      slots_used() + s.spec.fanout <= config_.max_batch_size && memory_allows(s, match, 0);
+  const bool fits = has_slot && memory_allows(s, match, 0);
   if (!fits && !push_out_for(id, match)) return Admission::kStop;
   start(id);
   if (in_flight) plan_sequence(id);
   return Admission::kAdmitted;
+}
+
+bool Scheduler::outranks_last(const Sequence& s) const {
+  return !guaranteed() && !running_.empty() &&
+         sequence(running_.back()).spec.priority < s.spec.priority;
 }
 
 // Preempts running sequences of lower priority until `id` fits, if that can succeed.

@@ -99,6 +99,7 @@ class Scheduler {
   void admit_waiting();
   Admission try_admit(SeqId id);
   bool memory_allows(const Sequence& s, const kv::PrefixMatch& match, int64_t extra_free) const;
+  bool outranks_last(const Sequence& s) const;
   bool push_out_for(SeqId id, const kv::PrefixMatch& match);
   void start(SeqId id);
   bool guaranteed() const;

@@ -19,6 +19,14 @@ int64_t block_bytes_of_all_layers(const engine::Manifest& manifest) {
   return bytes;
 }
 
+uint64_t mapped_weight_bytes(const engine::Manifest& manifest) {
+  uint64_t bytes = 0;
+  for (const engine::WeightEntry& entry : manifest.weights) {
+    if (entry.seed == 0) bytes += entry.bytes;
+  }
+  return bytes;
+}
+
 /// Tokens that every layer sees at most: blocks further back can be freed. 0 if one sees all.
 int64_t common_window(const engine::Manifest& manifest) {
   int64_t window = 0;
@@ -99,7 +107,10 @@ Status EngineSession::allocate_cache(const ExecutorConfig& config) {
   const int64_t most = slots * info_.max_blocks;  // more could never be used at once
   uint64_t bytes = config.kv_bytes;
   if (bytes == 0) {
-    bytes = static_cast<uint64_t>(static_cast<double>(available_memory_bytes()) *
+    // Mapped weights lie in the page cache, which counts as available, but they are needed.
+    const uint64_t available = available_memory_bytes();
+    const uint64_t free = available - std::min(available, mapped_weight_bytes(manifest));
+    bytes = static_cast<uint64_t>(static_cast<double>(free) *
                                   std::clamp(config.kv_fraction, 0.0, 0.95));
   }
   info_.num_blocks =
