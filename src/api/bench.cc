@@ -54,7 +54,7 @@ struct DecodeInputs {
     }
   }
   runtime::StepBatch batch() const {
-    return {ids, positions, query_start, kv_len, table, rows, {}};
+    return {ids, positions, query_start, kv_len, table, rows, {}, kv_len};
   }
 };
 

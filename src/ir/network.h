@@ -31,11 +31,12 @@ struct StepInputs {
   Tensor positions;    // i32[tokens]
   Tensor query_start;  // i32[sequences + 1]
   Tensor kv_len;       // i32[sequences]
+  Tensor prompt_len;   // i32[sequences]: of the request's prompt, for rope
   Tensor block_table;  // i32[sequences, max_blocks]
   Tensor logit_rows;   // i32[logit_rows]: rows of which logits are wanted
 };
 
-/// Declares the symbols tokens, sequences, logit_rows and the six inputs under these names.
+/// Declares the symbols tokens, sequences, logit_rows and the seven inputs under these names.
 StepInputs add_step_inputs(Network& network, int64_t max_blocks);
 
 Tensor rope_table(const StepInputs& step, const RopeSpec& spec);

@@ -10,13 +10,14 @@ StepInputs add_step_inputs(Network& network, int64_t max_blocks) {
   network.impl().graph.add_symbol({"sequences", 0, 0, 0});
   step.query_start = network.input("query_start", DType::kI32, {"sequences+1"});
   step.kv_len = network.input("kv_len", DType::kI32, {"sequences"});
+  step.prompt_len = network.input("prompt_len", DType::kI32, {"sequences"});
   step.block_table = network.input("block_table", DType::kI32, {"sequences", max_blocks});
   step.logit_rows = network.input("logit_rows", DType::kI32, {"logit_rows"});
   return step;
 }
 
 Tensor rope_table(const StepInputs& step, const RopeSpec& spec) {
-  return append_one({step.positions, step.query_start, step.kv_len},
+  return append_one({step.positions, step.query_start, step.prompt_len},
                     {.op = OpKind::kRopeTable, .label = "rope_table", .attrs = spec});
 }
 

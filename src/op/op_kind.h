@@ -9,8 +9,9 @@
 //   add_norm(x, y, weight) -> (x + y, norm(x + y))
 //   embedding(ids i32[T], table[V,D]) -> [T,D];  gather_rows(x[T,D], rows i32[R]) -> [R,D]
 //   reduce, softmax, reshape, transpose, slice, concat, topk, conv: as in their descriptors.
-//   rope_table(positions i32[T], query_start i32[S+1], kv_len i32[S]) -> f32[T,rotary_dim]:
-//       cos in the first half of a row, sin in the second.
+//   rope_table(positions i32[T], query_start i32[S+1], prompt_len i32[S]) -> f32[T,rotary_dim]:
+//       cos in the first half of a row, sin in the second. Scalings that depend on a sequence's
+//       length see max(prompt_len, position + 1), whatever the chunks it is computed in.
 //   rope(x[T,H*D], table) -> [T,H*D]
 //   kv_append(k[T,Hkv*D], v[T,Hkv*Dv], query_start, kv_len, block_table i32[S,blocks]) -> ():
 //       writes the cache; program order with paged_attention is kept.

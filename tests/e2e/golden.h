@@ -80,6 +80,7 @@ inline BuildOptions f32_options() {
   BuildOptions options;
   options.dtype = "f32";
   options.tune = false;
+  options.max_seq_len = 160;  // dynamic rope scaling goes past the model's own positions
   return options;
 }
 

@@ -215,7 +215,7 @@ TEST_F(Sampling, EveryBadParameterIsNamedWithItsLimit) {
   refused([](Request& r) { r.sampling.controls.repetition_penalty = 0; }, "repetition_penalty");
   refused([](Request& r) { r.sampling.controls.presence_penalty = 3; }, "presence_penalty");
   refused([](Request& r) { r.sampling.controls.frequency_penalty = -3; }, "frequency_penalty");
-  refused([](Request& r) { r.sampling.stop.max_tokens = 0; }, "max_tokens");
+  refused([](Request& r) { r.sampling.stop.max_tokens = -2; }, "max_tokens");
   refused([](Request& r) { r.sampling.stop.min_tokens = -1; }, "min_tokens");
   refused([](Request& r) { r.sampling.controls.bias = {{1 << 20, 1.0f}}; }, "bias");
   refused([](Request& r) { r.sampling.controls.allowed_ids = {-4}; }, "allowed");

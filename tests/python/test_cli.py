@@ -216,7 +216,7 @@ def test_prompt_limits(ramjet, engine):
     refused(ramjet("run", engine, "--prompt-ids", "99999999"), "99999999")
     refused(ramjet("run", engine, "--prompt-ids", ",".join(["1"] * 5000)), "5000")
     refused(ramjet("run", engine, "--prompt-ids", "1", "--temperature", "-1"), "temperature")
-    refused(ramjet("run", engine, "--prompt-ids", "1", "--max-tokens", "0"), "max_tokens")
+    refused(ramjet("run", engine, "--prompt-ids", "1", "--max-tokens", "-2"), "max_tokens")
 
 
 def test_kv_memory_too_small_names_both_numbers(ramjet, engine):

@@ -1,5 +1,6 @@
 #include "op/rope.h"
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -43,8 +44,9 @@ void rope_table(const KernelCall& call) {
   float* out = call.outputs[0].as<float>();
   std::vector<float> inv_freq(static_cast<size_t>(half));
   for (int64_t s = 0; s < batch.sequences; ++s) {
-    const float factor = rope_inv_freq(spec, batch.kv_len[s], inv_freq);
     for (int64_t row = batch.query_start[s]; row < batch.query_start[s + 1]; ++row) {
+      const int64_t length = std::max(batch.kv_len[s], positions[row] + 1);
+      const float factor = rope_inv_freq(spec, length, inv_freq);
       for (int64_t i = 0; i < half; ++i) {
         const float angle = static_cast<float>(positions[row]) * inv_freq[static_cast<size_t>(i)];
         out[row * spec.rotary_dim + i] = std::cos(angle) * factor;

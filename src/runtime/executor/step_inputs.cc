@@ -14,6 +14,7 @@ StepInputs::StepInputs(const SessionInfo& info) : max_blocks_(info.max_blocks) {
   logit_rows_.reserve(static_cast<size_t>(info.max_logit_rows));
   query_start_.reserve(sequences + 1);
   kv_len_.reserve(sequences);
+  prompt_len_.reserve(sequences);
   block_table_.resize(sequences * static_cast<size_t>(max_blocks_), 0);
   table_used_.resize(sequences, 0);
 }
@@ -21,6 +22,7 @@ StepInputs::StepInputs(const SessionInfo& info) : max_blocks_(info.max_blocks) {
 StepBatch StepInputs::bind(const StepPlan& plan, const Scheduler& scheduler,
                            const kv::BlockManager& blocks) {
   token_ids_.clear(), positions_.clear(), logit_rows_.clear(), kv_len_.clear(), copies_.clear();
+  prompt_len_.clear();
   query_start_.assign(1, 0);
   for (const PlanItem& item : plan.items) {
     const Sequence& s = scheduler.sequence(item.sequence);
@@ -34,12 +36,13 @@ StepBatch StepInputs::bind(const StepPlan& plan, const Scheduler& scheduler,
     }
     bind_table(static_cast<int64_t>(kv_len_.size()), blocks.blocks(s.table));
     kv_len_.push_back(static_cast<int32_t>(item.start + item.count));
+    prompt_len_.push_back(static_cast<int32_t>(s.prompt_tokens));
     query_start_.push_back(static_cast<int32_t>(positions_.size()));
   }
   for (const kv::CopyPair& copy : plan.copies) copies_.push_back({copy.from, copy.to});
   const size_t table = kv_len_.size() * static_cast<size_t>(max_blocks_);
   return {token_ids_,  positions_, query_start_, kv_len_, std::span(block_table_).first(table),
-          logit_rows_, copies_};
+          logit_rows_, copies_,    prompt_len_};
 }
 
 void StepInputs::bind_table(int64_t row, std::span<const kv::BlockId> blocks) {

@@ -20,7 +20,8 @@ class StepInputs {
   void bind_table(int64_t row, std::span<const kv::BlockId> blocks);
 
   int64_t max_blocks_;
-  std::vector<int32_t> token_ids_, positions_, query_start_, kv_len_, block_table_, logit_rows_;
+  std::vector<int32_t> token_ids_, positions_, query_start_, kv_len_, prompt_len_, block_table_,
+      logit_rows_;
   std::vector<int32_t> table_used_;  // entries that may not be zero, by row
   std::vector<BlockCopy> copies_;
 };

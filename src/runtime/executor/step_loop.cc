@@ -5,6 +5,7 @@
 #include <exception>
 
 #include "base/check.h"
+#include "base/hash.h"
 
 namespace ramjet::runtime {
 
@@ -36,6 +37,10 @@ void StepLoop::add(std::unique_ptr<ActiveRequest> request) {
   spec.priority = r.request.priority;
   spec.deadline_ns = r.deadline_ns;
   spec.extra = r.request.cache_salt;
+  const auto prompt = static_cast<int64_t>(spec.tokens.size());
+  if (info_.length_free_tokens > 0 && prompt > info_.length_free_tokens) {
+    spec.extra = hash64(std::as_bytes(std::span(&prompt, 1)), spec.extra);
+  }
   spec.logits_from = r.logits_from;
   spec.max_logit_rows = r.max_logit_rows;
   const auto count = static_cast<size_t>(r.request.n);

@@ -4,12 +4,13 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "op/fields.h"
 
 namespace ramjet::runtime {
 namespace {
 
-constexpr std::string_view kInputNames[] = {"token_ids", "positions",   "query_start",
-                                            "kv_len",    "block_table", "logit_rows"};
+constexpr std::string_view kInputNames[] = {"token_ids",   "positions",  "query_start", "kv_len",
+                                            "block_table", "logit_rows", "prompt_len"};
 
 int64_t block_bytes_of_all_layers(const engine::Manifest& manifest) {
   int64_t bytes = 0;
@@ -35,6 +36,19 @@ int64_t common_window(const engine::Manifest& manifest) {
     window = std::max(window, group.window);
   }
   return window;
+}
+
+/// Where the rope scaling of the program begins to depend on the prompt's length; 0: nowhere.
+int64_t length_free_tokens(const engine::Program& program) {
+  for (const engine::LaunchRecord& record : program.records) {
+    if (record.op != OpKind::kRopeTable) continue;
+    const Result<OpAttrs> attrs = parse_attrs(record.op, record.attrs);
+    if (!attrs.ok()) continue;  // the runner has parsed them already
+    const auto& spec = std::get<RopeSpec>(*attrs);
+    const bool depends = spec.kind == RopeKind::kDynamic || spec.kind == RopeKind::kLongrope;
+    if (depends) return std::max<int64_t>(spec.original_max_position, 1);
+  }
+  return 0;
 }
 
 /// A view of borrowed ids; sessions never write to them.
@@ -91,6 +105,7 @@ Status EngineSession::find_bindings() {
   info_.block_tokens = manifest.limits.block_tokens;
   info_.window = common_window(manifest);
   info_.eos_ids = manifest.model.eos_ids;
+  info_.length_free_tokens = length_free_tokens(program);
   info_.device = fmt::format("{} x{}", manifest.provenance.target, pool_->size());
   ASSIGN_OR_RETURN(logits_, AlignedMemory::allocate(static_cast<size_t>(info_.max_logit_rows) *
                                                         static_cast<size_t>(info_.vocab_size) * 4,
@@ -167,6 +182,7 @@ Result<std::span<const float>> EngineSession::step(const StepBatch& batch) {
         inputs_[i] = ids_view(batch.block_table, {sequences, info_.max_blocks});
         break;
       case kLogitRows: inputs_[i] = ids_view(batch.logit_rows, {rows}); break;
+      case kPromptLen: inputs_[i] = ids_view(batch.prompt_len, {sequences}); break;
       case kNumInputs: break;
     }
   }

@@ -37,7 +37,16 @@ class EngineSession final : public Session {
   Status allocate_cache(const ExecutorConfig& config);
   void copy_block(const BlockCopy& copy);
 
-  enum Input { kTokenIds, kPositions, kQueryStart, kKvLen, kBlockTable, kLogitRows, kNumInputs };
+  enum Input {
+    kTokenIds,
+    kPositions,
+    kQueryStart,
+    kKvLen,
+    kBlockTable,
+    kLogitRows,
+    kPromptLen,
+    kNumInputs
+  };
 
   SessionInfo info_;
   std::shared_ptr<const engine::EngineFile> file_;  // shared with the Engine

@@ -27,6 +27,7 @@ struct StepBatch {
   std::span<const int32_t> block_table;  // [S, max_blocks], row-major; unused entries are 0
   std::span<const int32_t> logit_rows;   // [R], rows of which logits are wanted
   std::span<const BlockCopy> copies;     // done before the step
+  std::span<const int32_t> prompt_len;   // [S], of the request's own prompt
 };
 
 struct SessionInfo {
@@ -41,6 +42,9 @@ struct SessionInfo {
   int64_t window = 0;      // tokens that every layer sees at most; 0: some layer sees all
   uint64_t kv_bytes = 0;
   std::vector<int32_t> eos_ids;
+  /// Not 0: keys depend on the prompt's length once it is above this (dynamic rope scaling), so
+  /// that such prompts share prefixes with prompts of equal length only.
+  int64_t length_free_tokens = 0;
   std::string device;  // the path that runs
 };
 
