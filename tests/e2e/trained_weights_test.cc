@@ -15,6 +15,7 @@ class Trained : public testing::TestWithParam<const char*> {
   std::unique_ptr<Executor> executor(const std::string& dtype) {
     BuildOptions options = f32_options();
     options.dtype = dtype;
+    options.max_seq_len = 0;
     auto engine = build_and_load(folder_, options);
     EXPECT_TRUE(engine.ok()) << (engine.ok() ? "" : engine.error().message);
     if (!engine.ok()) return nullptr;
