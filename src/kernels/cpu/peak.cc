@@ -33,7 +33,8 @@ uint64_t read_stream(std::span<const std::byte> bytes) {
 __attribute__((target("avx2,fma"))) double run_fma_avx2(int64_t rounds) {
   __m256 sums[12];
   for (auto& sum : sums) sum = _mm256_set1_ps(1.0f);
-  const __m256 x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(0.001f);
+  __m256 x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(0.001f);
+  asm volatile("" : "+v"(x), "+v"(y));  // or the compiler knows the sums
   for (int64_t i = 0; i < rounds; ++i) {
 #pragma GCC unroll 12
     for (int j = 0; j < 12; ++j) sums[j] = _mm256_fmadd_ps(sums[j], x, y);
@@ -45,7 +46,8 @@ __attribute__((target("avx2,fma"))) double run_fma_avx2(int64_t rounds) {
 __attribute__((target("avx512f"))) double run_fma_avx512(int64_t rounds) {
   __m512 sums[12];
   for (auto& sum : sums) sum = _mm512_set1_ps(1.0f);
-  const __m512 x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(0.001f);
+  __m512 x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(0.001f);
+  asm volatile("" : "+v"(x), "+v"(y));  // or the compiler knows the sums
   for (int64_t i = 0; i < rounds; ++i) {
 #pragma GCC unroll 12
     for (int j = 0; j < 12; ++j) sums[j] = _mm512_fmadd_ps(sums[j], x, y);
