@@ -1,7 +1,7 @@
 #include "compiler/emit/convert.h"
 
 #include <algorithm>
-#include <cmath>
+#include <bit>
 #include <cstring>
 
 #include "tensor/half.h"
@@ -61,20 +61,21 @@ void convert_row(const SourceRow& source, int64_t count, DType to, std::byte* ou
   }
 }
 
+// Both loops work on the bits, as integers, so that compilers vectorise them: float reductions and
+// lrintf they leave scalar.
 float int8_scale(std::span<const float> row) {
-  float most = 0, sum = 0;
-  for (float value : row) {
-    most = std::max(most, std::fabs(value));
-    sum += value * 0.0f;  // NaN if any element is infinite or NaN
-  }
-  return most / 127.0f + sum;
+  int32_t most = 0;  // magnitudes order like their bits; infinities and NaN come last
+  for (float value : row) most = std::max(most, std::bit_cast<int32_t>(value) & 0x7fffffff);
+  return std::bit_cast<float>(most) / 127.0f;
 }
 
 void quantize_row(std::span<const float> row, float scale, int8_t* out) {
   const float inverse = scale > 0 ? 1.0f / scale : 0.0f;
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: the sum's low bits are the nearest integer
   for (size_t i = 0; i < row.size(); ++i) {
-    const float scaled = std::clamp(row[i] * inverse, -127.0f, 127.0f);
-    out[i] = static_cast<int8_t>(std::lrintf(scaled));
+    const int32_t nearest =
+        std::bit_cast<int32_t>(row[i] * inverse + kRound) - std::bit_cast<int32_t>(kRound);
+    out[i] = static_cast<int8_t>(std::clamp(nearest, -127, 127));
   }
 }
 
