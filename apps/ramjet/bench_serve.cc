@@ -287,7 +287,8 @@ Status bench_serve(BenchServeOptions options) {
   report["request_rate"] = options.request_rate;
   report["max_concurrency"] = options.max_concurrency;
   report["seed"] = options.dataset.seed;
-  for (auto& [key, value] : machine_facts().items()) report[key] = value;
+  const OrderedJson machine = machine_facts();
+  for (const auto& [key, value] : machine.items()) report[key] = value;
   if (options.json) print_json(report);
   if (!options.output.empty()) {
     RETURN_IF_ERROR(write_file_atomically(options.output, report.dump(2) + "\n"));
