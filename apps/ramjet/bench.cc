@@ -346,14 +346,19 @@ Result<int> profile(BenchArguments& a) {
 
 using Action = Result<int> (*)(BenchArguments&);
 
-CLI::App* add_action(CLI::App& bench, CommandRunner& runner, const char* name,
-                     const char* description, Action action,
+struct BenchCommand {
+  const char* name;
+  const char* description;
+  Action action;
+};
+
+CLI::App* add_action(CLI::App& bench, CommandRunner& runner, const BenchCommand& what,
                      const std::shared_ptr<BenchArguments>& a) {
-  CLI::App* command = bench.add_subcommand(name, description);
+  CLI::App* command = bench.add_subcommand(what.name, what.description);
   command->add_flag("--json", a->json, "one JSON object on stdout");
   command->add_option("--output", a->output, "also write the JSON to this file");
   command->add_option("--threads", a->threads, "CPU workers (0: all cores)");
-  command->callback([&runner, action, a] {
+  command->callback([&runner, action = what.action, a] {
     runner.run = [action, a] {
       Result<int> result = action(*a);
       return result.ok() ? *result : fail(result.error());
@@ -387,19 +392,19 @@ void add_bench_command(CLI::App& app, CommandRunner& runner) {
   const auto shared = [] { return std::make_shared<BenchArguments>(); };  // with the callbacks
   auto a = shared();
   CLI::App* command =
-      add_action(*bench, runner, "throughput", "all requests queued at once", throughput, a);
+      add_action(*bench, runner, {"throughput", "all requests queued at once", throughput}, a);
   add_load_options(*command, *a);
   command->add_option("--requests", a->requests, "how many")->capture_default_str();
   a = shared();
-  command = add_action(*bench, runner, "latency", "one fixed batch", latency, a);
+  command = add_action(*bench, runner, {"latency", "one fixed batch", latency}, a);
   add_load_options(*command, *a);
   command->add_option("--batch", a->batch, "sequences")->capture_default_str();
   command->add_option("--warmup", a->warmup, "rounds not counted")->capture_default_str();
   a = shared();
-  command = add_action(*bench, runner, "kernels", "each kernel against the ceilings", kernels, a);
+  command = add_action(*bench, runner, {"kernels", "each kernel against the ceilings", kernels}, a);
   command->add_option("--filter", a->filter, "regular expression over name and shape");
   a = shared();
-  command = add_action(*bench, runner, "profile", "where a decode step's time goes", profile, a);
+  command = add_action(*bench, runner, {"profile", "where a decode step's time goes", profile}, a);
   command->add_option("MODEL", a->model, "Hugging Face folder or engine")->required();
   command->add_option("--batch", a->batch, "sequences")->capture_default_str();
   command->add_option("--context", a->context, "cached tokens of each")->capture_default_str();

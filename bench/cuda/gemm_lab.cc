@@ -85,7 +85,7 @@ extern "C" __global__ void compare(const bf16_t* y, const float* ref, uint64_t n
 
 #define LAB_TRY(expr)                                           \
   do {                                                          \
-    if (auto&& s_ = (expr); !s_.ok()) {                           \
+    if (auto&& s_ = (expr); !s_.ok()) {                         \
       std::fprintf(stderr, "%s\n", s_.error().message.c_str()); \
       std::exit(1);                                             \
     }                                                           \
@@ -266,11 +266,7 @@ int best_block(int tokens) {
   return 256;
 }
 
-}  // namespace
-}  // namespace ramjet
-
-int main(int argc, char** argv) {
-  using namespace ramjet;  // NOLINT: a program, not a header
+int run_lab(int argc, char** argv) {
   Lab lab;
   std::printf("%s, %d multiprocessors\n", lab.info().name.c_str(), lab.info().multiprocessors);
   OrderedJson rows = OrderedJson::array();
@@ -305,3 +301,8 @@ int main(int argc, char** argv) {
   std::printf("%zu cases, %d failed\n", rows.size(), lab.failures());
   return lab.failures() == 0 ? 0 : 1;
 }
+
+}  // namespace
+}  // namespace ramjet
+
+int main(int argc, char** argv) { return ramjet::run_lab(argc, argv); }

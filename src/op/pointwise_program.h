@@ -19,15 +19,20 @@
 namespace ramjet {
 
 // name, operands
-#define RAMJET_POINTWISE_OPS(X)                                                                \
-  X(Const, 0)                                                                                  \
-  X(Add, 2)                                                                                    \
-  X(Sub, 2)                                                                                    \
-  X(Mul, 2)                                                                                    \
-  X(Div, 2) X(Max, 2) X(Min, 2) X(Pow, 2) X(Neg, 1) X(Abs, 1) X(Exp, 1) X(Log, 1) X(Sqrt, 1)   \
-      X(Rsqrt, 1) X(Reciprocal, 1) X(Square, 1) X(Tanh, 1) X(Sigmoid, 1) X(Relu, 1) X(Silu, 1) \
-          X(Gelu, 1) X(GeluTanh, 1) X(Erf, 1) X(Sin, 1) X(Cos, 1) X(Floor, 1) X(Round, 1)      \
-              X(Less, 2) X(LessEqual, 2) X(Equal, 2) X(Where, 3) X(CastBf16, 1) X(CastF16, 1)
+// The formatter does not settle on a layout of such lists.
+// clang-format off
+#define RAMJET_POINTWISE_OPS(X)                                                               \
+  X(Const, 0)                                                                                 \
+  X(Add, 2)                                                                                   \
+  X(Sub, 2)                                                                                   \
+  X(Mul, 2)                                                                                   \
+  X(Div, 2)                                                                                   \
+  X(Max, 2)                                                                                   \
+  X(Min, 2) X(Pow, 2) X(Neg, 1) X(Abs, 1) X(Exp, 1) X(Log, 1) X(Sqrt, 1) X(Rsqrt, 1)          \
+      X(Reciprocal, 1) X(Square, 1) X(Tanh, 1) X(Sigmoid, 1) X(Relu, 1) X(Silu, 1) X(Gelu, 1) \
+          X(GeluTanh, 1) X(Erf, 1) X(Sin, 1) X(Cos, 1) X(Floor, 1) X(Round, 1) X(Less, 2)     \
+              X(LessEqual, 2) X(Equal, 2) X(Where, 3) X(CastBf16, 1) X(CastF16, 1)
+// clang-format on
 
 enum class PointwiseOp : uint8_t {
 #define X(name, arity) k##name,
