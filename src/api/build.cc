@@ -105,6 +105,10 @@ Result<engine::Manifest> make_manifest(const models::Model& model,
                                        const BuildOptions& options) {
   engine::Manifest manifest;
   manifest.model = model.info;
+  const auto& assets = checkpoint.assets();
+  if (const auto it = assets.find("generation_config"); it != assets.end()) {
+    RETURN_IF_ERROR(models::apply_generation_config(it->second, manifest.model));
+  }
   const std::filesystem::path path = std::filesystem::path(checkpoint.path()).lexically_normal();
   manifest.model.name = (path.has_filename() ? path : path.parent_path()).filename().string();
   manifest.limits.max_batch_size = static_cast<int>(shape.max_batch_size);
