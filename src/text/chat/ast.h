@@ -166,6 +166,7 @@ struct Load {
   Kind kind;
   uint32_t name = 0;  // of kResolve: index into Program::context_names
   VarRef outer;       // of kAlias
+  std::string_view variable;
 };
 using Loads = std::vector<Load>;
 

@@ -12,7 +12,7 @@
 namespace ramjet::text {
 namespace {
 
-constexpr size_t kMaxSourceBytes = 4 << 20;
+constexpr size_t kMaxSourceBytes = 1 << 20;
 
 Error to_error(const chat::RenderError& e) { return Error{e.code, e.message}; }
 

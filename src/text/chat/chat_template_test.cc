@@ -65,6 +65,13 @@ TEST(ChatTemplate, InvalidUtf8) {
   EXPECT_EQ(got.value(), "a\xEF\xBF\xBD(\xEF\xBF\xBD\xEF\xBF\xBD|5");
 }
 
+/// 20,000 names, and as many ifs that each might assign them.
+std::string names_and_branches() {
+  std::string out;
+  for (int i = 0; i < 20000; ++i) out += "{{ a" + std::to_string(i) + " }}{% if x %}{% endif %}";
+  return out;
+}
+
 struct Hostile {
   const char* name;
   std::string source;
@@ -91,6 +98,9 @@ INSTANTIATE_TEST_SUITE_P(
         Hostile{"Else", "{{ " + repeat("1 if 0 else ", 100000) + "1 }}"},
         Hostile{"Ifs", repeat("{% if 1 %}", 100000) + repeat("{% endif %}", 100000)},
         Hostile{"Fors", repeat("{% for x in [1] %}", 5000) + repeat("{% endfor %}", 5000)},
+        Hostile{"ManyNames", names_and_branches()},
+        Hostile{"ManyArguments", "{{ f(" + repeat("1,", 100000) + ") }}"},
+        Hostile{"Wrap", "{{ ('a' * 10**7) | wordwrap(1) }}"},
         Hostile{"LongString", "{{ 'a' * 10**9 }}"}, Hostile{"LongList", "{{ [1] * 10**10 }}"},
         Hostile{"LongRange", "{{ range(10**12) | list }}"},
         Hostile{"BigPower", "{{ 9 ** 9 ** 9 }}"},

@@ -201,6 +201,7 @@ class Formatter {
   Value first(std::string_view name) {
     const Value k = name.empty() ? Value::of_int(automatic_++) : key(name);
     if (k.is_string()) {
+      rt_.charge(static_cast<int64_t>(args_.keywords.size() / 4));
       for (const Keyword& keyword : args_.keywords) {
         if (keyword.name == name) return keyword.value;
       }

@@ -117,6 +117,7 @@ void Interpreter::bind_macro(const Macro& macro, const CallArgs& args) {
   std::vector<bool> is_taken(args.keywords.size());
   const auto take = [&](std::string_view name) {
     for (size_t i = 0; i < args.keywords.size(); ++i) {
+      rt_.charge();
       if (is_taken[i] || args.keywords[i].name != name) continue;
       is_taken[i] = true;
       return args.keywords[i].value;

@@ -234,6 +234,7 @@ void Parser::parse_signature(MacroNode& macro) {
       error("non-default argument follows default argument", parameter->line);
     }
     macro.parameters.push_back(parameter);
+    if (macro.parameters.size() > kMaxArguments) error("too many arguments", parameter->line);
   }
   expect_operator(")");
 }

@@ -16,8 +16,9 @@ namespace ramjet::text::chat {
 
 class Parser {
  public:
-  static constexpr int kMaxNesting = 400;  // of brackets and blocks (a bracket counts thrice)
-  static constexpr int kMaxDepth = 1000;   // of the tree, which long chains of operators deepen
+  static constexpr int kMaxNesting = 400;        // of brackets and blocks (a bracket counts thrice)
+  static constexpr size_t kMaxArguments = 1000;  // of a call or a macro
+  static constexpr int kMaxDepth = 1000;  // of the tree, which long chains of operators deepen
 
   explicit Parser(Program& program) : program_(program), tokens_(tokenize(program)) {}
   void parse();

@@ -344,6 +344,9 @@ Arguments Parser::parse_arguments() {
     if (!is_valid) error("invalid syntax for function call expression", line);
   };
   for (bool needs_comma = false; !current().is_operator(")"); needs_comma = true) {
+    if (args.positional.size() + args.keywords.size() > kMaxArguments) {
+      error("too many arguments", line);
+    }
     if (needs_comma) {
       expect_operator(",");
       if (current().is_operator(")")) break;

@@ -12,6 +12,7 @@ class Resolver {
 
   void run() {
     FunctionScope root;
+    root.names_copied = &names_copied_;
     Frame frame(nullptr, &root);
     SymbolVisitor(frame.symbols).body(program_.body);
     body(program_.body, frame);
@@ -39,18 +40,16 @@ class Resolver {
     Loads loads = frame.symbols.loads();
     for (Load& load : loads) {
       if (load.kind != Load::Kind::kResolve) continue;
-      load.name = context_name(frame.symbols.name_of(load.slot));
+      load.name = context_name(load.variable);
     }
     return loads;
   }
 
   uint32_t context_name(std::string_view name) {
     auto& names = program_.context_names;
-    for (uint32_t i = 0; i < names.size(); ++i) {
-      if (names[i] == name) return i;
-    }
-    names.push_back(name);
-    return static_cast<uint32_t>(names.size() - 1);
+    const auto [it, is_new] = name_index_.try_emplace(name, static_cast<uint32_t>(names.size()));
+    if (is_new) names.push_back(name);
+    return it->second;
   }
 
   void body(const Body& stmts, Frame& frame) {
@@ -114,6 +113,7 @@ class Resolver {
     }
     FunctionScope own;
     own.depth = frame.symbols.function()->depth + 1;
+    own.names_copied = &names_copied_;
     FunctionScope* function = stmt->is_recursive ? &own : frame.symbols.function();
     Frame loop_frame(&frame.symbols, function);
     loop_frame.assign_depth = frame.assign_depth + 1;
@@ -166,6 +166,7 @@ class Resolver {
   void function(MacroNode& macro, Frame& outer, int line) {
     FunctionScope own;
     own.depth = outer.symbols.function()->depth + 1;
+    own.names_copied = &names_copied_;
     Frame frame(&outer.symbols, &own);
     frame.assign_depth = outer.assign_depth;
     for (NameExpr* parameter : macro.parameters) frame.symbols.declare(parameter->name);
@@ -310,7 +311,9 @@ class Resolver {
   }
 
   Program& program_;
+  std::map<std::string_view, uint32_t> name_index_;
   uint64_t loop_reads_ = 0;
+  size_t names_copied_ = 0;
 };
 
 }  // namespace

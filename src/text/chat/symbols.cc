@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "base/check.h"
-
 namespace ramjet::text::chat {
 
 const Symbols::Place* Symbols::place_of(std::string_view name) const {
@@ -13,39 +11,44 @@ const Symbols::Place* Symbols::place_of(std::string_view name) const {
   return nullptr;
 }
 
+void FunctionScope::charge(size_t names) {
+  *names_copied += names;
+  if (*names_copied > kMaxNamesCopied) {
+    fail("template has too many names in too many branches");
+  }
+}
+
 VarRef Symbols::reference(const Place& place) const {
   return {function_->depth - place.function->depth, place.slot};
 }
 
 VarRef Symbols::find(std::string_view name) const {
-  const Place* place = place_of(name);
-  CHECK(place != nullptr, "a name was resolved that its frame's visitor did not see");
-  return reference(*place);
-}
-
-std::string_view Symbols::name_of(uint32_t slot) const {
-  for (const auto& [name, place] : names_) {
-    if (place.function == function_ && place.slot == slot) return name;
-  }
-  return {};
+  if (const Place* place = place_of(name)) return reference(*place);
+  throw_error(ErrorCode::kInternal, fmt::format("no visitor of the frame saw '{}'", name));
 }
 
 Load& Symbols::load_of(uint32_t slot) {
-  const auto it = std::find_if(loads_.begin(), loads_.end(),
-                               [slot](const Load& load) { return load.slot == slot; });
-  CHECK(it != loads_.end(), "a frame's variable has no load");
-  return *it;
+  const auto it = load_index_.find(slot);
+  if (it == load_index_.end()) throw_error(ErrorCode::kInternal, "a variable has no load");
+  return loads_[it->second];
+}
+
+void Symbols::add_load(const Load& load) {
+  load_index_[load.slot] = loads_.size();
+  loads_.push_back(load);
 }
 
 void Symbols::define(std::string_view name, Load load) {
   if (const auto it = names_.find(name); it != names_.end()) {
     load.slot = it->second.slot;
+    load.variable = name;
     load_of(load.slot) = load;
     return;
   }
   load.slot = function_->slot_count++;
   names_[name] = {function_, load.slot};
-  loads_.push_back(load);
+  load.variable = name;
+  add_load(load);
 }
 
 void Symbols::declare(std::string_view name) {
@@ -79,10 +82,7 @@ void Symbols::merge(const std::vector<Symbols>& branches) {
     for (const auto& [name, place] : branch.names_) {
       if (names_.count(name) != 0) continue;
       names_[name] = place;
-      const auto it = std::find_if(branch.loads_.begin(), branch.loads_.end(),
-                                   [&](const Load& load) { return load.slot == place.slot; });
-      CHECK(it != branch.loads_.end(), "a branch's variable has no load");
-      loads_.push_back(*it);
+      add_load(branch.loads_[branch.load_index_.at(place.slot)]);
     }
     stores_.insert(branch.stores_.begin(), branch.stores_.end());
   }
@@ -90,11 +90,8 @@ void Symbols::merge(const std::vector<Symbols>& branches) {
     const Place* place = place_of(name);
     Load& load = load_of(place->slot);
     const Place* outer = parent_ == nullptr ? nullptr : parent_->place_of(name);
-    if (outer != nullptr) {
-      load = {place->slot, Load::Kind::kAlias, 0, reference(*outer)};
-    } else {
-      load = {place->slot, Load::Kind::kResolve, 0, {}};
-    }
+    load.kind = outer != nullptr ? Load::Kind::kAlias : Load::Kind::kResolve;
+    if (outer != nullptr) load.outer = reference(*outer);
   }
 }
 
@@ -134,6 +131,7 @@ void SymbolVisitor::branches(const IfStmt* stmt) {
   for (const auto& branch : stmt->branches) {
     // jinja2 reads the first test before it splits, the others inside their branch.
     if (branch.test != nullptr && copies.empty()) expression(branch.test);
+    whole->function()->charge(whole->size());
     Symbols copy = *whole;
     symbols_ = &copy;
     if (branch.test != nullptr && !copies.empty()) expression(branch.test);

@@ -15,6 +15,10 @@ namespace ramjet::text::chat {
 struct FunctionScope {
   uint32_t depth = 0;  // functions around it
   uint32_t slot_count = 0;
+  size_t* names_copied = nullptr;  // by the whole compilation, which it bounds
+
+  static constexpr size_t kMaxNamesCopied = 500'000;
+  void charge(size_t names);
 };
 
 class Symbols {
@@ -30,7 +34,7 @@ class Symbols {
   /// The variable of a name that was declared, stored or loaded here or in a frame around.
   VarRef find(std::string_view name) const;
   const Loads& loads() const { return loads_; }
-  std::string_view name_of(uint32_t slot) const;
+  size_t size() const { return names_.size(); }
   FunctionScope* function() const { return function_; }
 
  private:
@@ -42,12 +46,14 @@ class Symbols {
   VarRef reference(const Place& place) const;
   void define(std::string_view name, Load load);
   Load& load_of(uint32_t slot);
+  void add_load(const Load& load);
 
   const Symbols* parent_;
   FunctionScope* function_;
   std::map<std::string_view, Place> names_;
   std::set<std::string_view> stores_;
   Loads loads_;
+  std::map<uint32_t, size_t> load_index_;  // slot to place in loads_
 };
 
 /// Tells a frame's Symbols what the frame's own code loads and stores. Does not look into inner

@@ -95,6 +95,7 @@ std::string wrap_line(Runtime& rt, std::string_view line, std::string_view separ
     }
     if (!chunks.empty() && width_of(chunks.back()) > style.width) {
       std::string_view& word = chunks.back();
+      rt.charge_bytes(word.size() * 4);
       if (style.breaks_long_words) {
         size_t end = char_offset(word, static_cast<size_t>(style.width - used));
         if (style.breaks_on_hyphens && width_of(word) > style.width - used) {
