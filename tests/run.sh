@@ -82,7 +82,7 @@ section "style"
 counted tidy python3 tests/tidy/tidy.py
 
 section "ASan + UBSan core"
-core=(base_test tensor_test op_test ir_test checkpoint_test)
+core=(base_test tensor_test op_test ir_test checkpoint_test engine_test)
 if build dev "${core[@]}"; then
   for test in "${core[@]}"; do
     ASAN_OPTIONS=detect_leaks=1 gtest "asan-$test" "build/dev/bin/$test"
@@ -96,7 +96,7 @@ fi
 
 if [ "$deep" = deep ]; then
   section "ASan + UBSan, the rest"
-  rest=(engine_test runtime_test device_test text_test kernels_test models_test compiler_test server_test)
+  rest=(runtime_test device_test text_test kernels_test models_test compiler_test server_test)
   if build dev "${rest[@]}"; then
     for test in "${rest[@]}"; do gtest "asan-$test" "build/dev/bin/$test"; done
   fi

@@ -45,6 +45,16 @@ class Decoder {
     return true;
   }
 
+  /// The verifier checks the alignment of scalars and tables, not that of structs in vectors. An
+  /// empty vector has no element that could be misaligned, and builders do not align it.
+  template <class Struct>
+  bool aligned(const flatbuffers::Vector<const Struct*>& in) {
+    if (in.size() == 0) return true;
+    const bool good = reinterpret_cast<uintptr_t>(in.Data()) % alignof(Struct) == 0;
+    if (!good && failed_.empty()) failed_ = "misaligned structs";
+    return good;
+  }
+
   std::string text(const flatbuffers::String* in) {
     return take(in->size()) ? in->str() : std::string();
   }
@@ -68,7 +78,7 @@ class Decoder {
     TensorType out;
     out.dtype = dtype(in.dtype());
     if (in.dims()->size() > Shape::kMaxRank) failed_ = "a tensor of rank above 6";
-    if (!take(in.dims()->size() * 8)) return out;
+    if (!aligned(*in.dims()) || !take(in.dims()->size() * 8)) return out;
     for (const fb::Dim* in_dim : *in.dims()) {
       Dim dim;
       dim.factor = in_dim->factor();
@@ -123,7 +133,7 @@ class Decoder {
     out.symbols = each<Symbol>(*in.symbols(), &Decoder::symbol);
     out.inputs = each<Binding>(*in.inputs(), &Decoder::binding);
     out.outputs = each<Binding>(*in.outputs(), &Decoder::binding);
-    if (take(in.arena()->size() * sizeof(fb::ArenaSlot))) {
+    if (aligned(*in.arena()) && take(in.arena()->size() * sizeof(fb::ArenaSlot))) {
       for (const fb::ArenaSlot* slot : *in.arena()) {
         out.arena.push_back({slot->offset(), slot->bytes()});
       }
