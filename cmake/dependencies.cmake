@@ -1,8 +1,8 @@
 # Third-party libraries, static archives where Debian ships one.
 find_package(Threads REQUIRED)
 find_package(nlohmann_json REQUIRED)
-find_package(spdlog REQUIRED)
-find_package(fmt REQUIRED)
+find_path(RAMJET_FMT_INCLUDE NAMES fmt/format-inl.h REQUIRED)
+find_path(RAMJET_SPDLOG_INCLUDE NAMES spdlog/spdlog.h REQUIRED)
 find_package(GTest REQUIRED)
 
 # ramjet_static(NAME ARCHIVE HEADER): an imported target for a plain archive.

@@ -13,6 +13,7 @@ const std::vector<EnvVariable>& env_registry() {
       {"RAMJET_LOG", "debug, info, warn, error or off (default: info)"},
       {"RAMJET_THREADS", "CPU worker threads (default: the cores this process may use)"},
       {"RAMJET_ISA", "caps the CPU path: scalar, avx2, avx512 or amx (default: the best)"},
+      {"RAMJET_DEVICE", "cpu: no GPU is used, and automatic engines are built for the CPU"},
   };
   return registry;
 }

@@ -51,6 +51,7 @@ Result<std::vector<TensorType>> infer_types(const OpCall& call) {
     case OpKind::kPointwise: return infer_pointwise(call);
     case OpKind::kNorm: return infer_norm(call);
     case OpKind::kAddNorm: return infer_add_norm(call);
+    case OpKind::kQuantize: return infer_quantize(call);
     case OpKind::kEmbedding:
     case OpKind::kGatherRows: return infer_rows(call);
     case OpKind::kReduce: return infer_reduce(call);

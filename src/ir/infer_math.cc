@@ -122,6 +122,19 @@ Types infer_pointwise(const OpCall& call) {
                                  TensorType{call.inputs[0].dtype, std::move(dims)});
 }
 
+namespace {
+
+/// What x becomes in e4m3, and one scale a token.
+std::vector<TensorType> quantized(const TensorType& x) {
+  TensorType values = x, scales = x;
+  values.dtype = DType::kF8E4M3;
+  scales.dtype = DType::kF32;
+  scales.dims.pop_back();
+  return {values, scales};
+}
+
+}  // namespace
+
 Types infer_norm(const OpCall& call) {
   RETURN_IF_ERROR(want_inputs(call, 2, 3));
   RETURN_IF_ERROR(want_float(call, 0, "x"));
@@ -135,7 +148,18 @@ Types infer_norm(const OpCall& call) {
                             dim_text(x.dims.back(), call.symbols), shown(call, 0));
   }
   if (!x.dims.back().fixed()) return invalid_argument("x {} has no fixed width", shown(call, 0));
+  if (desc_of<NormDesc>(call).quant == ActivationQuant::kFp8Token) return quantized(x);
   return std::vector<TensorType>{x};
+}
+
+Types infer_quantize(const OpCall& call) {
+  RETURN_IF_ERROR(want_inputs(call, 1, 1));
+  RETURN_IF_ERROR(want_float(call, 0, "x"));
+  const TensorType& x = call.inputs[0];
+  if (x.rank() < 1 || !x.dims.back().fixed()) {
+    return invalid_argument("x is {}, wants [.., K] of a fixed width", shown(call, 0));
+  }
+  return quantized(x);
 }
 
 Types infer_add_norm(const OpCall& call) {
@@ -147,8 +171,10 @@ Types infer_add_norm(const OpCall& call) {
   const TensorType operands[] = {x, call.inputs[2]};
   OpCall norm = call;
   norm.inputs = operands;
-  RETURN_IF_ERROR(infer_norm(norm));
-  return std::vector<TensorType>{x, x};
+  ASSIGN_OR_RETURN(const std::vector<TensorType> normed, infer_norm(norm));
+  std::vector<TensorType> results = {x};
+  results.insert(results.end(), normed.begin(), normed.end());
+  return results;
 }
 
 }  // namespace ramjet::ir

@@ -15,6 +15,7 @@ Types infer_matmul(const OpCall& call);
 Types infer_pointwise(const OpCall& call);
 Types infer_norm(const OpCall& call);
 Types infer_add_norm(const OpCall& call);
+Types infer_quantize(const OpCall& call);
 Types infer_rows(const OpCall& call);
 Types infer_reduce(const OpCall& call);
 Types infer_softmax(const OpCall& call);

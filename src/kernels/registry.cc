@@ -6,8 +6,10 @@
 
 #include "base/env.h"
 #include "base/log.h"
+#include "device/cuda/handles.h"
 #include "kernels/cpu/cpu_tactics.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/cuda/cuda_tactics.h"
 #include "kernels/reference/reference.h"
 
 namespace ramjet::kernels {
@@ -15,6 +17,12 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kIsaNames = {"scalar", "avx2", "avx512", "amx"};
 constexpr std::string_view kPrefix = "cpu-";
+
+struct Arch {
+  int sm;
+  std::string_view name;
+};
+constexpr std::array<Arch, 3> kArchs = {{{80, "sm_80"}, {89, "sm_89"}, {90, "sm_90a"}}};
 
 std::optional<Isa> parse_isa(std::string_view name) {
   const auto* const it = std::find(kIsaNames.begin(), kIsaNames.end(), name);
@@ -34,6 +42,9 @@ constexpr WeightLayout kRowMajor = {"row_major", row_major_bytes, row_major_pack
 }  // namespace
 
 std::string Target::name() const {
+  for (const Arch& arch : kArchs) {
+    if (arch.sm == sm) return std::string(arch.name);
+  }
   return std::string(kPrefix) + std::string(kIsaNames[static_cast<size_t>(isa)]);
 }
 
@@ -41,8 +52,29 @@ Result<Target> Target::parse(std::string_view name) {
   if (name.starts_with(kPrefix)) {
     if (const auto isa = parse_isa(name.substr(kPrefix.size()))) return Target{*isa};
   }
+  for (const Arch& arch : kArchs) {
+    if (arch.name == name) return Target{Isa::kScalar, arch.sm};
+  }
   return invalid_argument(
-      "target '{}' is unknown: this build has cpu-scalar, cpu-avx2, cpu-avx512 and cpu-amx", name);
+      "target '{}' is unknown: this build has cpu-scalar, cpu-avx2, cpu-avx512, cpu-amx, sm_80, "
+      "sm_89 and sm_90a",
+      name);
+}
+
+bool Target::runs_on(const Target& machine) const {
+  if (!is_gpu()) return isa <= machine.isa;
+  return sm == 90 ? machine.sm == 90 : machine.sm >= sm && machine.sm < 90;
+}
+
+std::optional<Target> Target::gpu() {
+  if (env("RAMJET_DEVICE") == "cpu") return std::nullopt;
+  const auto devices = device::cuda::list_devices();
+  if (!devices.ok() || devices->empty()) return std::nullopt;
+  const device::cuda::DeviceInfo& first = devices->front();
+  const int sm = first.major * 10 + first.minor;
+  if (sm == 90) return Target{Isa::kScalar, 90};
+  if (sm >= 80 && sm < 90) return Target{Isa::kScalar, sm == 89 ? 89 : 80};
+  return std::nullopt;
 }
 
 Target Target::host() {
@@ -58,25 +90,46 @@ Target Target::host() {
   return target;
 }
 
+namespace {
+
+void add_candidates(std::span<const Tactic> table, const OpDesc& desc, const Target& target,
+                    std::vector<const Tactic*>& found) {
+  for (const Tactic& tactic : table) {
+    const bool runs = target.is_gpu() ? tactic.sm <= target.sm : tactic.isa <= target.isa;
+    if (tactic.op == desc.op && runs && tactic.supports(desc)) found.push_back(&tactic);
+  }
+}
+
+const Tactic* named(std::span<const Tactic> table, std::string_view name) {
+  for (const Tactic& tactic : table) {
+    if (tactic.name == name) return &tactic;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
 std::vector<const Tactic*> find_tactics(const OpDesc& desc, const Target& target) {
   std::vector<const Tactic*> found;
-  for (const Tactic& tactic : cpu::tactics()) {
-    if (tactic.op == desc.op && tactic.isa <= target.isa && tactic.supports(desc)) {
-      found.push_back(&tactic);
-    }
+  if (target.is_gpu()) {
+    for (const auto table : cuda::tactic_tables()) add_candidates(table, desc, target, found);
+  } else {
+    add_candidates(cpu::tactics(), desc, target, found);
   }
   std::stable_sort(found.begin(), found.end(),
                    [](const Tactic* a, const Tactic* b) { return a->priority > b->priority; });
+  if (target.is_gpu()) return found;
   const Tactic* const oracle = reference_tactic(desc.op);
   if (oracle != nullptr && oracle->supports(desc)) found.push_back(oracle);
   return found;
 }
 
 const Tactic* find_tactic(std::string_view name) {
-  for (const auto& table : {cpu::tactics(), reference::tactics()}) {
-    for (const Tactic& tactic : table) {
-      if (tactic.name == name) return &tactic;
-    }
+  for (const auto table : {cpu::tactics(), reference::tactics()}) {
+    if (const Tactic* tactic = named(table, name)) return tactic;
+  }
+  for (const auto table : cuda::tactic_tables()) {
+    if (const Tactic* tactic = named(table, name)) return tactic;
   }
   return nullptr;
 }
@@ -90,8 +143,10 @@ const Tactic* reference_tactic(OpKind op) {
 
 const WeightLayout* find_layout(std::string_view name) {
   if (name == kRowMajor.name) return &kRowMajor;
-  for (const WeightLayout& layout : cpu::layouts()) {
-    if (layout.name == name) return &layout;
+  for (const auto layouts : {cpu::layouts(), cuda::layouts()}) {
+    for (const WeightLayout& layout : layouts) {
+      if (layout.name == name) return &layout;
+    }
   }
   return nullptr;
 }

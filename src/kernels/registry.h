@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "kernels/device_plan.h"
 #include "kernels/kernel.h"
 
 namespace ramjet::kernels {
@@ -19,14 +20,21 @@ namespace ramjet::kernels {
 /// Instruction sets of the CPU path, each including those before it.
 enum class Isa : uint8_t { kScalar, kAvx2, kAvx512, kAmx };
 
-/// "cpu-scalar", "cpu-avx2", "cpu-avx512", "cpu-amx" (later "sm_90a", ...).
+/// "cpu-scalar", "cpu-avx2", "cpu-avx512", "cpu-amx", "sm_80", "sm_89", "sm_90a".
 struct Target {
   Isa isa = Isa::kScalar;
+  int sm = 0;  // 0: the CPU
+
+  bool is_gpu() const { return sm != 0; }
   std::string name() const;
   static Result<Target> parse(std::string_view name);
-  /// The best this machine can run, capped by RAMJET_ISA.
+  /// The best this machine's CPU can run, capped by RAMJET_ISA.
   static Target host();
-  bool runs_on(const Target& machine) const { return isa <= machine.isa; }
+  /// The first GPU of this machine, if there is one that kernels exist for; RAMJET_DEVICE=cpu
+  /// hides it.
+  static std::optional<Target> gpu();
+  /// Machine code for sm_90a runs there alone; a later sm_8x runs what an earlier one does.
+  bool runs_on(const Target& machine) const;
 };
 
 /// How a weight operand lies in the engine. Names are versioned: a changed layout is a new name.
@@ -50,10 +58,13 @@ struct Tactic {
   int64_t (*workspace_bytes)(const OpDesc& desc) = nullptr;
   std::string_view weight_layout = "row_major";  // of a matmul's b and the like
   CpuKernel run = nullptr;
+  int sm = 0;                    // least GPU architecture; 0: runs on the CPU
+  int variant = 0;               // what the planner makes of it: a tile size, say
+  DevicePlanner plan = nullptr;  // on a GPU
 };
 
-/// Candidates for the op on the target, best priority first; the reference tactic is the last, so
-/// the list is empty only for an op that has no CPU meaning.
+/// Candidates for the op on the target, best priority first. On the CPU the reference tactic is the
+/// last, so the list is empty only for an op that has no CPU meaning; a GPU has no such fallback.
 std::vector<const Tactic*> find_tactics(const OpDesc& desc, const Target& target);
 /// The tactic an engine names; null if this build has none of that name.
 const Tactic* find_tactic(std::string_view name);

@@ -15,7 +15,9 @@
 
 namespace ramjet {
 
-enum class WeightQuant : uint8_t { kNone, kInt8Channel };  // int8 with one f32 scale a row of b
+/// Eight bits with one f32 scale a row of b; fp8 weights take e4m3 activations.
+enum class WeightQuant : uint8_t { kNone, kInt8Channel, kFp8Channel };
+enum class ActivationQuant : uint8_t { kNone, kFp8Token };  // e4m3 with one f32 scale a token
 enum class NormKind : uint8_t { kRms, kLayer };
 enum class ReduceKind : uint8_t { kSum, kMean, kMax, kMin };
 enum class RopeKind : uint8_t { kDefault, kLinear, kDynamic, kLlama3, kYarn, kLongrope };
@@ -47,9 +49,10 @@ struct NormDesc {
   NormKind kind = NormKind::kRms;
   double eps = 1e-5;
   double weight_offset = 0;  // Gemma multiplies by 1 + weight
+  ActivationQuant quant = ActivationQuant::kNone;
   template <class V>
   void visit(V&& v) {
-    v("kind", kind), v("eps", eps), v("weight_offset", weight_offset);
+    v("kind", kind), v("eps", eps), v("weight_offset", weight_offset), v("quant", quant);
   }
 };
 
@@ -151,12 +154,17 @@ struct AttentionDesc {
   int64_t kv_layer = 0;  // layer's index within its KV group
   int64_t kv_group = 0;
   bool sinks = false;
+  // What GPU kernels are compiled for; the CPU takes it from the cache that it is given.
+  DType kv_dtype = DType::kBf16;
+  int64_t block_tokens = 64;
+  double k_scale = 1, v_scale = 1;  // an fp8 cache holds k / k_scale
 
   template <class V>
   void visit(V&& v) {
     v("num_heads", num_heads), v("num_kv_heads", num_kv_heads), v("head_dim", head_dim);
     v("v_head_dim", v_head_dim), v("scale", scale), v("softcap", softcap), v("window", window);
-    v("kv_layer", kv_layer), v("kv_group", kv_group), v("sinks", sinks);
+    v("kv_layer", kv_layer), v("kv_group", kv_group), v("sinks", sinks), v("kv_dtype", kv_dtype);
+    v("block_tokens", block_tokens), v("k_scale", k_scale), v("v_scale", v_scale);
   }
 };
 

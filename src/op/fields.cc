@@ -11,8 +11,15 @@ namespace {
 
 // Names of each enumeration, in order of value.
 constexpr std::string_view names_of(WeightQuant, int i) {
-  constexpr std::string_view kNames[] = {"none", "int8_channel"};
+  constexpr std::string_view kNames[] = {"none", "int8_channel", "fp8_channel"};
+  return i < 3 ? kNames[i] : "";
+}
+constexpr std::string_view names_of(ActivationQuant, int i) {
+  constexpr std::string_view kNames[] = {"none", "fp8_token"};
   return i < 2 ? kNames[i] : "";
+}
+constexpr std::string_view names_of(DType, int i) {
+  return i <= static_cast<int>(DType::kBool) ? dtype_name(static_cast<DType>(i)) : "";
 }
 constexpr std::string_view names_of(NormKind, int i) {
   constexpr std::string_view kNames[] = {"rms", "layer"};
@@ -185,7 +192,8 @@ OpAttrs default_attrs(OpKind op) {
     case OpKind::kMoe:
     case OpKind::kAllReduce:
     case OpKind::kAllGather:
-    case OpKind::kReduceScatter: return std::monostate{};
+    case OpKind::kReduceScatter:
+    case OpKind::kQuantize: return std::monostate{};
   }
   return std::monostate{};
 }

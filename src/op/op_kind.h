@@ -3,6 +3,7 @@
 // T: tokens of the step, all sequences laid end to end; S: sequences; R: rows of logits.
 //   matmul(a[..,M,K], b) -> [..,M,N]: b is [N,K] (transpose_b, the checkpoint's order) or [K,N].
 //       Fused form: a, b, [scales f32[N] if quantized], prologue operands.., epilogue operands..
+//       With quant = fp8_channel: a is e4m3, b e4m3, then scales f32[N] and f32[T] of a's rows.
 //       -> one result per epilogue output. Two accumulators: b is the merge of two weights.
 //   pointwise(x..) -> one result per program output.
 //   norm(x[..,D], weight[D], [bias[D]]) -> [..,D]
@@ -20,6 +21,8 @@
 //       kv_len[s]-1; keys of all its positions are in the cache.
 //   qkv_rope_append(qkv[T,(H+2*Hkv)*D], table, query_start, kv_len, block_table,
 //       [q_norm[D], k_norm[D]]) -> q[T,H*D]: splits, norms, rotates and appends in one pass.
+//   quantize(x[..,K]) -> (e4m3[..,K], f32[T]): each token by its largest magnitude / 448.
+//       A norm or add_norm with quant = fp8_token gives those two in place of its normed result.
 //   moe, all_reduce, all_gather, reduce_scatter: multi-GPU and mixture-of-experts ops.
 #pragma once
 
@@ -43,7 +46,7 @@ namespace ramjet {
           X(RopeTable, "rope_table") X(Rope, "rope") X(KvAppend, "kv_append")               \
               X(PagedAttention, "paged_attention") X(QkvRopeAppend, "qkv_rope_append")      \
                   X(Moe, "moe") X(AllReduce, "all_reduce") X(AllGather, "all_gather")       \
-                      X(ReduceScatter, "reduce_scatter")
+                      X(ReduceScatter, "reduce_scatter") X(Quantize, "quantize")
 // clang-format on
 
 enum class OpKind : uint8_t {

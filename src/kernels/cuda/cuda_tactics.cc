@@ -1,0 +1,13 @@
+#include "kernels/cuda/cuda_tactics.h"
+
+#include <array>
+
+namespace ramjet::kernels::cuda {
+
+std::span<const std::span<const Tactic>> tactic_tables() {
+  static const std::array<std::span<const Tactic>, 4> tables = {gemm_tactics(), attention_tactics(),
+                                                                row_tactics(), general_tactics()};
+  return tables;
+}
+
+}  // namespace ramjet::kernels::cuda
