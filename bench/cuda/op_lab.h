@@ -1,0 +1,193 @@
+// OpLab: runs a tactic of a GPU target on the device and compares it with the reference op.
+//
+// Outputs, workspace and what lies beyond the step's rows are poisoned. Leading extents that equal
+// a given symbol's value become that symbol, so that kernels read their sizes from the device.
+#pragma once
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "device/cuda/handles.h"
+#include "kernels/device_launch.h"
+#include "kernels/kernel_test_util.h"
+
+namespace ramjet::lab {
+
+namespace cu = device::cuda;
+
+template <class T>
+T take(Result<T> result) {
+  if (!result.ok()) {
+    std::fprintf(stderr, "%s\n", result.error().message.c_str());
+    std::exit(1);
+  }
+  return std::move(result).value();
+}
+inline void check(const Status& status) {
+  if (status.ok()) return;
+  std::fprintf(stderr, "%s\n", status.error().message.c_str());
+  std::exit(1);
+}
+
+struct SymbolValue {
+  std::string name;
+  int64_t value = 0;
+  int64_t max = 0;  // at least value
+};
+
+class OpLab {
+ public:
+  OpLab() : device_(take(cu::CudaDevice::open(0))), stream_(take(cu::Stream::create())) {}
+
+  const cu::DeviceInfo& info() const { return device_->info(); }
+  const cu::Stream& stream() const { return stream_; }
+
+  /// "" if the tactic agrees with the reference, else the first difference. `us`, if given, gets
+  /// the mean time of `runs` launches.
+  std::string compare(const kernels::OpCase& original, const kernels::Tactic& tactic,
+                      const std::vector<SymbolValue>& symbols, kernels::Tolerance tolerance,
+                      double* us = nullptr, int runs = 20) {
+    kernels::OpCase got = original;
+    std::vector<Symbol> profile;
+    values_.clear(), most_.clear();
+    for (const SymbolValue& s : symbols) {
+      profile.push_back({s.name, 1, s.value, s.max});
+      values_.push_back(s.value), most_.push_back(s.max);
+    }
+    kernels::OpDesc desc = got.desc();
+    const std::vector<TensorType> inputs = symbolic(desc.inputs, symbols);
+    const std::vector<TensorType> outputs = symbolic(desc.outputs, symbols);
+    desc.inputs = inputs, desc.outputs = outputs, desc.symbols = profile;
+    if (!tactic.supports(desc)) return "not supported";
+    kernels::DevicePlan plan;
+    kernels::DeviceFacts facts;
+    facts.sm = info().major * 10 + info().minor;
+    facts.multiprocessors = info().multiprocessors;
+    facts.l2_bytes = info().l2_bytes;
+    tactic.plan(desc, tactic, facts, plan);
+    Memory memory = upload(got, tactic, plan);
+    auto made = kernels::DeviceOp::create(std::move(plan), info().arch());
+    if (!made.ok()) return made.error().message;
+    kernels::DeviceOp op = std::move(made).value();
+    if (Status s = op.bind(memory.operands(most_)); !s.ok()) return s.error().message;
+    check(op.launch(values_, {}, stream_));
+    if (Status s = stream_.synchronize(); !s.ok()) return s.error().message;
+    download(got, memory);
+    const std::string text = kernels::difference(original.run_reference(), got, tolerance);
+    if (us != nullptr) *us = time(op, runs);
+    return text;
+  }
+
+ private:
+  struct Memory {
+    std::vector<cu::DeviceBuffer> inputs, outputs, kv;
+    cu::DeviceBuffer workspace, flags, symbols;
+    std::vector<uint64_t> in, out;
+    std::vector<kernels::DeviceKv> groups;
+    kernels::LaunchOperands operands(std::span<const int64_t> most) const {
+      return {in, out, workspace.get(), flags.get(), symbols.get(), most, groups};
+    }
+  };
+
+  static std::vector<TensorType> symbolic(std::span<const TensorType> types,
+                                          const std::vector<SymbolValue>& symbols) {
+    std::vector<TensorType> result(types.begin(), types.end());
+    for (TensorType& type : result) {
+      if (type.dims.empty()) continue;
+      for (size_t i = 0; i < symbols.size(); ++i) {
+        const int64_t extent = type.dims[0].offset;
+        const bool plus_one = type.rank() == 1 && type.dtype == DType::kI32;
+        if (!type.dims[0].fixed()) break;
+        if (extent == symbols[i].value)
+          type.dims[0] = Dim::of(static_cast<int>(i));
+        else if (plus_one && extent == symbols[i].value + 1) {
+          type.dims[0] = Dim::of(static_cast<int>(i), 1, 1);
+        }
+      }
+    }
+    return result;
+  }
+
+  cu::DeviceBuffer buffer(std::span<const std::byte> from, size_t bytes) {
+    auto made = take(cu::DeviceBuffer::allocate(std::max<size_t>(bytes, 256)));
+    check(made.fill(0xff, stream_));
+    if (!from.empty()) check(made.upload(from, 0, stream_));
+    return made;
+  }
+
+  Memory upload(kernels::OpCase& c, const kernels::Tactic& tactic,
+                const kernels::DevicePlan& plan) {
+    Memory m;
+    int64_t slack = 1;  // rows up to the largest value of a symbol
+    for (size_t i = 0; i < values_.size(); ++i) {
+      slack = std::max(slack, (most_[i] + values_[i]) / std::max<int64_t>(values_[i], 1) + 1);
+    }
+    for (size_t i = 0; i < c.inputs.size(); ++i) {
+      std::vector<std::byte> packed;
+      std::span<const std::byte> bytes = c.inputs[i].bytes;
+      bytes = bytes.first(static_cast<size_t>(c.inputs[i].view.bytes()));
+      if (i == 1 && c.op == OpKind::kMatmul && tactic.weight_layout != "row_major") {
+        const auto* layout = kernels::find_layout(tactic.weight_layout);
+        const TensorView& b = c.inputs[1].view;
+        const int64_t rows = b.shape.rows(), cols = b.shape.back();
+        packed.resize(static_cast<size_t>(layout->packed_bytes(rows, cols, b.dtype)));
+        layout->pack(bytes, rows, cols, b.dtype, packed);
+        bytes = packed;
+      }
+      m.inputs.push_back(buffer(bytes, bytes.size() * static_cast<size_t>(slack)));
+      check(stream_.synchronize());
+      m.in.push_back(m.inputs.back().get());
+    }
+    for (const auto& tensor : c.outputs) {
+      const auto bytes = static_cast<size_t>(tensor.view.bytes() * slack);
+      m.outputs.push_back(buffer({}, bytes));
+      m.out.push_back(m.outputs.back().get());
+    }
+    for (const kernels::TestKv& kv : c.kv) {
+      m.kv.push_back(buffer(kv.bytes, kv.bytes.size()));
+      m.groups.push_back({m.kv.back().get(), kv.view.num_blocks, kv.view.layer_stride});
+    }
+    m.workspace = buffer({}, static_cast<size_t>(plan.workspace_bytes));
+    m.flags = buffer({}, static_cast<size_t>(plan.flags_bytes));
+    check(m.flags.fill(0, stream_));
+    std::vector<int32_t> numbers(values_.begin(), values_.end());
+    numbers.push_back(0);
+    m.symbols = buffer(std::as_bytes(std::span(numbers)), numbers.size() * 4);
+    check(stream_.synchronize());
+    return m;
+  }
+
+  void download(kernels::OpCase& c, const Memory& m) {
+    for (size_t i = 0; i < c.outputs.size(); ++i) {
+      const auto bytes = static_cast<size_t>(c.outputs[i].view.bytes());
+      check(m.outputs[i].download(std::span(c.outputs[i].bytes).first(bytes), 0, stream_));
+    }
+    for (size_t i = 0; i < c.kv.size(); ++i) {
+      check(m.kv[i].download(c.kv[i].bytes, 0, stream_));
+    }
+    check(stream_.synchronize());
+  }
+
+  double time(kernels::DeviceOp& op, int runs) {
+    const auto start = take(cu::Event::create(true)), end = take(cu::Event::create(true));
+    check(cu::GraphExec::begin_capture(stream_));
+    for (int i = 0; i < runs; ++i) check(op.launch(values_, {}, stream_));
+    const auto graph = take(cu::GraphExec::end_capture(stream_));
+    check(graph.launch(stream_));
+    check(start.record(stream_));
+    check(graph.launch(stream_));
+    check(end.record(stream_));
+    check(end.synchronize());
+    return 1e3 * static_cast<double>(take(end.elapsed_ms_since(start))) / runs;
+  }
+
+  std::unique_ptr<cu::CudaDevice> device_;
+  cu::Stream stream_;
+  std::vector<int64_t> values_, most_;
+};
+
+}  // namespace ramjet::lab
