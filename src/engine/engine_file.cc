@@ -140,7 +140,19 @@ struct EngineFile::Impl {
       RETURN_IF_ERROR(check_padding(bytes, sections, header.table_offset));
     }
     ASSIGN_OR_RETURN(manifest, decode_manifest(section("manifest")));
-    return check_weights();
+    RETURN_IF_ERROR(check_weights());
+    return check_kernels();
+  }
+
+  Status check_kernels() const {
+    const uint64_t available = section("kernels").size();
+    for (const KernelImage& kernel : manifest.kernels) {
+      if (kernel.offset > available || kernel.bytes > available - kernel.offset) {
+        return corrupt("section 'kernels': '{}' wants {} bytes at {}, the section has {}",
+                       kernel.name, kernel.bytes, kernel.offset, available);
+      }
+    }
+    return ok_status();
   }
 
   Status check_weights() const {
@@ -180,6 +192,10 @@ std::span<const std::byte> EngineFile::weight(size_t index) const {
   const WeightEntry& weight = impl_->manifest.weights[index];
   if (weight.seed != 0) return {};
   return as_bytes(impl_->section("weights").substr(weight.offset, weight.bytes));
+}
+std::string_view EngineFile::kernel(size_t index) const {
+  const KernelImage& kernel = impl_->manifest.kernels[index];
+  return impl_->section("kernels").substr(kernel.offset, kernel.bytes);
 }
 const std::string& EngineFile::path() const { return impl_->file.path(); }
 

@@ -63,6 +63,8 @@ class EngineFile {
   std::string_view asset(std::string_view name) const;    // section "asset/NAME"
   /// Packed bytes of a stored weight; empty for one with a seed.
   std::span<const std::byte> weight(size_t index) const;
+  /// Machine code of a module.
+  std::string_view kernel(size_t index) const;
   const std::string& path() const;
 
   /// True if the first bytes are an engine's; cheap.

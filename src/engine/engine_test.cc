@@ -67,6 +67,34 @@ Manifest sample_manifest() {
   return m;
 }
 
+/// The sample with its matmul on a GPU: two launches, of one kernel.
+Manifest sample_gpu_manifest() {
+  Manifest m = sample_manifest();
+  m.provenance.target = "sm_90a";
+  m.kernels = {{"gemm", 0, 100}, {"relu", 128, 8}};
+  m.flags_bytes = 512;
+  DeviceLaunch launch;
+  launch.module = 1;
+  launch.entry = "gemm_sm90";
+  launch.grid = {LaunchExtent::ceil(Dim::of(0), 16, 3, 132), 2, 1};
+  launch.block = 384;
+  launch.cluster = 2;
+  launch.shared_bytes = 200 << 10;
+  launch.when = LaunchWhen::kAnyMany;
+  launch.args = {LaunchArg::input(1, 64),    LaunchArg::output(0), LaunchArg::workspace(16),
+                 LaunchArg::flags(),         LaunchArg::symbol(0), LaunchArg::kv_layer(0, 1),
+                 LaunchArg::kv_num_blocks(), LaunchArg::int32(-7), LaunchArg::float32(0.5f),
+                 LaunchArg::tensor_map(0)};
+  launch.maps = {{LaunchArg::input(0), DType::kF32, {64, Dim::of(0)}, {256}, {32, 8}, 128}};
+  DeviceLaunch second = launch;
+  second.module = 0;
+  second.programmatic = false;
+  m.programs[0].records[0].choices[1].launches = {launch, second};
+  return m;
+}
+
+DeviceLaunch& gpu_launch(Manifest& m) { return m.programs[0].records[0].choices[1].launches[0]; }
+
 std::string write_sample(const std::string& path, bool weights = true) {
   auto writer = EngineWriter::create(path);
   EXPECT_TRUE(writer.ok());
@@ -101,6 +129,84 @@ TEST(Manifest, DecodeInvertsEncode) {
   EXPECT_EQ(decoded->model.bos_id, 1);
   EXPECT_EQ(decoded->provenance.passes[0].ms, 0.5);
   EXPECT_EQ(decoded->provenance.options, "dtype=f32");
+}
+
+TEST(Manifest, KeepsLaunches) {
+  const Manifest manifest = sample_gpu_manifest();
+  const std::string bytes = encode_manifest(manifest);
+  const Result<Manifest> decoded = decode_manifest(bytes);
+  ASSERT_TRUE(decoded.ok()) << decoded.error().message;
+  EXPECT_EQ(decoded->programs, manifest.programs);
+  EXPECT_EQ(decoded->kernels, manifest.kernels);
+  EXPECT_EQ(decoded->flags_bytes, 512u);
+  EXPECT_EQ(encode_manifest(*decoded), bytes);
+}
+
+struct BadLaunch {
+  const char* expected;
+  void (*change)(Manifest&);
+};
+// clang-format off: a table
+const BadLaunch kBadLaunches[] = {
+    {"kernel 2 of 2", [](Manifest& m) { gpu_launch(m).module = 2; }},
+    {"without an entry", [](Manifest& m) { gpu_launch(m).entry.clear(); }},
+    {"2048 threads", [](Manifest& m) { gpu_launch(m).block = 2048; }},
+    {"clusters of 17", [](Manifest& m) { gpu_launch(m).cluster = 17; }},
+    {"1048576 bytes of shared", [](Manifest& m) { gpu_launch(m).shared_bytes = 1 << 20; }},
+    {"a grid of", [](Manifest& m) { gpu_launch(m).grid[0].divide = 0; }},
+    {"a grid of", [](Manifest& m) { gpu_launch(m).grid[0].dim = Dim::of(1); }},
+    {"operand 2", [](Manifest& m) { gpu_launch(m).args[0].index = 2; }},
+    {"value -1", [](Manifest& m) { gpu_launch(m).args[0].value = -1; }},
+    {"operand 1", [](Manifest& m) { gpu_launch(m).args[1].index = 1; }},
+    {"value 65", [](Manifest& m) { gpu_launch(m).args[2].value = 65; }},
+    {"kind 3", [](Manifest& m) { m.programs[0].records[0].workspace = -1; }},
+    {"value 513", [](Manifest& m) { gpu_launch(m).args[3].value = 513; }},
+    {"operand 1", [](Manifest& m) { gpu_launch(m).args[4].index = 1; }},
+    {"value 2", [](Manifest& m) { gpu_launch(m).args[5].value = 2; }},
+    {"kind 0", [](Manifest& m) { gpu_launch(m).args[7].kind = LaunchArgKind::kNone; }},
+    {"unknown argument", [](Manifest& m) { gpu_launch(m).args[7].kind = LaunchArgKind{99}; }},
+    {"unknown condition", [](Manifest& m) { gpu_launch(m).when = LaunchWhen{9}; }},
+    {"operand 1", [](Manifest& m) { gpu_launch(m).args[9].index = 1; }},
+    {"a tensor map of", [](Manifest& m) { gpu_launch(m).maps[0].box[0] = 257; }},
+    {"a tensor map of", [](Manifest& m) { gpu_launch(m).maps[0].strides.push_back(1); }},
+    {"a tensor map of", [](Manifest& m) { gpu_launch(m).maps[0].swizzle_bytes = 7; }},
+    {"kind 8", [](Manifest& m) { gpu_launch(m).maps[0].base = LaunchArg::int32(0); }},
+    {"kernel 'gemm'", [](Manifest& m) { m.kernels[0].offset = 1; }},
+    {"kernel 'relu'", [](Manifest& m) { m.kernels[1].bytes = 0; }},
+};
+// clang-format on
+
+TEST(Manifest, HostileLaunchesAreRefused) {
+  for (const BadLaunch& bad : kBadLaunches) {
+    Manifest manifest = sample_gpu_manifest();
+    bad.change(manifest);
+    const Result<Manifest> decoded = decode_manifest(encode_manifest(manifest));
+    ASSERT_FALSE(decoded.ok()) << bad.expected;
+    EXPECT_NE(decoded.error().message.find(bad.expected), std::string::npos)
+        << decoded.error().message;
+  }
+}
+
+TEST(EngineFile, KernelsLieInTheirSection) {
+  const std::string path = fresh_folder("kernels") + "/k.engine";
+  const auto write = [&](const std::string& code) {
+    auto writer = EngineWriter::create(path);
+    EXPECT_TRUE(writer.ok());
+    EXPECT_TRUE(writer->add_section("kernels", code).ok());
+    Manifest manifest = sample_gpu_manifest();
+    manifest.weights[0].seed = 3;
+    EXPECT_TRUE(writer->finish(manifest).ok());
+  };
+  write(std::string(128, 'a') + "relucode");
+  const auto file = EngineFile::open(path);
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  EXPECT_EQ(file->kernel(0), std::string(100, 'a'));
+  EXPECT_EQ(file->kernel(1), "relucode");
+  write(std::string(128, 'a') + "cut");
+  const auto cut = EngineFile::open(path);
+  ASSERT_FALSE(cut.ok());
+  EXPECT_NE(cut.error().message.find("'relu' wants 8 bytes at 128"), std::string::npos)
+      << cut.error().message;
 }
 
 TEST(Manifest, DecodesAtAnyAddress) {

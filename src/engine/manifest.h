@@ -16,6 +16,7 @@
 #include "base/result.h"
 #include "op/descriptors.h"
 #include "op/dim.h"
+#include "op/launch.h"
 #include "op/op_kind.h"
 
 namespace ramjet::engine {
@@ -54,6 +55,7 @@ struct TacticChoice {
   std::string tactic;
   double us = 0;  // measured; 0: chosen by the cost model
   std::vector<Candidate> candidates;
+  std::vector<DeviceLaunch> launches;  // on a GPU; `module` indexes Manifest::kernels
   bool operator==(const TacticChoice&) const = default;
 };
 
@@ -97,6 +99,14 @@ struct WeightEntry {
   bool operator==(const WeightEntry&) const = default;
 };
 
+/// Machine code of one module, in section "kernels".
+struct KernelImage {
+  std::string name;     // for messages and profiles
+  uint64_t offset = 0;  // within the section, 64-aligned
+  uint64_t bytes = 0;
+  bool operator==(const KernelImage&) const = default;
+};
+
 /// A group of layers that share a block table and a cache geometry.
 struct KvGroup {
   int64_t num_layers = 0;
@@ -133,6 +143,8 @@ struct Manifest {
   std::vector<WeightEntry> weights;
   std::map<std::string, std::string> facts;  // open-ended, for inspect
   Provenance provenance;
+  std::vector<KernelImage> kernels;
+  uint64_t flags_bytes = 0;  // of zeroed words that launches share (LaunchArgKind::kFlags)
 };
 
 /// Every index, range, extent and size, with symbols at their maximum. kCorrupt names the place.

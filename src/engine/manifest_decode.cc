@@ -34,6 +34,8 @@ class Decoder {
       out.facts[text(fact->key())] = text(fact->value());
     }
     out.provenance = provenance(*in.provenance());
+    if (in.kernels() != nullptr) out.kernels = each<KernelImage>(*in.kernels(), &Decoder::kernel);
+    out.flags_bytes = in.flags_bytes();
     return out;
   }
 
@@ -100,6 +102,61 @@ class Decoder {
     out.tactic = text(in.tactic());
     out.us = in.us();
     out.candidates = each<Candidate>(*in.candidates(), &Decoder::candidate);
+    if (in.launches() != nullptr)
+      out.launches = each<DeviceLaunch>(*in.launches(), &Decoder::launch);
+    return out;
+  }
+
+  Dim dim(int64_t factor, int64_t offset, int16_t symbol) {
+    Dim out(offset);
+    out.factor = factor;
+    out.symbol = symbol;
+    return out;
+  }
+  LaunchArg arg(const fb::Arg& in) {
+    if (in.kind() > static_cast<uint8_t>(LaunchArgKind::kTensorMap)) failed_ = "unknown argument";
+    return {static_cast<LaunchArgKind>(in.kind()), in.index(), in.value()};
+  }
+  std::vector<int64_t> numbers(const flatbuffers::Vector<int64_t>& in) {
+    if (!take(in.size() * 8)) return {};
+    return {in.begin(), in.end()};
+  }
+  TensorMapSpec tensor_map(const fb::TensorMap& in) {
+    TensorMapSpec out;
+    out.base = arg(*in.base());
+    out.dtype = dtype(in.dtype());
+    if (aligned(*in.extents()) && take(in.extents()->size() * 8)) {
+      for (const fb::Dim* d : *in.extents()) {
+        out.extents.push_back(dim(d->factor(), d->offset(), d->symbol()));
+      }
+    }
+    out.strides = numbers(*in.strides());
+    out.box = numbers(*in.box());
+    out.swizzle_bytes = in.swizzle_bytes();
+    return out;
+  }
+  DeviceLaunch launch(const fb::Launch& in) {
+    DeviceLaunch out;
+    out.module = in.kernel();
+    out.entry = text(in.entry());
+    if (in.grid()->size() != out.grid.size() && failed_.empty()) failed_ = "a grid not of three";
+    if (failed_.empty() && aligned(*in.grid())) {
+      for (size_t i = 0; i < out.grid.size(); ++i) {
+        const fb::Extent& e = *in.grid()->Get(static_cast<flatbuffers::uoffset_t>(i));
+        out.grid[i] = LaunchExtent::ceil(dim(e.factor(), e.offset(), e.symbol()), e.divide(),
+                                         e.multiply(), e.most());
+      }
+    }
+    out.block = in.block();
+    out.cluster = in.cluster();
+    out.shared_bytes = in.shared_bytes();
+    out.programmatic = in.programmatic();
+    if (in.when() > static_cast<uint8_t>(LaunchWhen::kAnyMany)) failed_ = "unknown condition";
+    out.when = static_cast<LaunchWhen>(in.when());
+    if (aligned(*in.args()) && take(in.args()->size() * 8)) {
+      for (const fb::Arg* a : *in.args()) out.args.push_back(arg(*a));
+    }
+    out.maps = each<TensorMapSpec>(*in.maps(), &Decoder::tensor_map);
     return out;
   }
 
@@ -143,6 +200,7 @@ class Decoder {
     return out;
   }
 
+  KernelImage kernel(const fb::Kernel& in) { return {text(in.name()), in.offset(), in.bytes()}; }
   WeightEntry weight(const fb::WeightEntry& in) {
     return {text(in.name()), type(*in.type()), text(in.layout()),
             in.offset(),     in.bytes(),       in.seed()};

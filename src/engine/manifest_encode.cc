@@ -37,13 +37,49 @@ Offset<fb::Ref> encode(FlatBufferBuilder& builder, const TensorRef& ref) {
   return fb::CreateRef(builder, static_cast<fb::Space>(ref.space), ref.index, type);
 }
 
+fb::Arg encode(const LaunchArg& arg) {
+  return {arg.value, arg.index, static_cast<uint8_t>(arg.kind)};
+}
+
+Offset<fb::TensorMap> encode(FlatBufferBuilder& builder, const TensorMapSpec& map) {
+  std::vector<fb::Dim> extents;
+  for (const Dim& dim : map.extents) extents.emplace_back(dim.factor, dim.offset, dim.symbol);
+  const auto extents_offset = builder.CreateVectorOfStructs(extents);
+  const auto strides = builder.CreateVector(map.strides);
+  const auto box = builder.CreateVector(map.box);
+  const fb::Arg base = encode(map.base);
+  return fb::CreateTensorMap(builder, &base, encode(map.dtype), extents_offset, strides, box,
+                             map.swizzle_bytes);
+}
+
+Offset<fb::Launch> encode(FlatBufferBuilder& builder, const DeviceLaunch& launch) {
+  std::vector<fb::Extent> grid;
+  for (const LaunchExtent& extent : launch.grid) {
+    grid.emplace_back(extent.dim.factor, extent.dim.offset, extent.divide, extent.multiply,
+                      extent.most, extent.dim.symbol);
+  }
+  std::vector<fb::Arg> args;
+  for (const LaunchArg& arg : launch.args) args.push_back(encode(arg));
+  const auto entry = builder.CreateString(launch.entry);
+  const auto grid_offset = builder.CreateVectorOfStructs(grid);
+  const auto args_offset = builder.CreateVectorOfStructs(args);
+  const auto maps = encode_all<fb::TensorMap>(
+      builder, launch.maps, [&](const TensorMapSpec& map) { return encode(builder, map); });
+  return fb::CreateLaunch(builder, launch.module, entry, grid_offset, launch.block, launch.cluster,
+                          launch.shared_bytes, launch.programmatic,
+                          static_cast<uint8_t>(launch.when), args_offset, maps);
+}
+
 Offset<fb::Choice> encode(FlatBufferBuilder& builder, const TacticChoice& choice) {
   const auto candidates =
       encode_all<fb::Candidate>(builder, choice.candidates, [&](const Candidate& candidate) {
         return fb::CreateCandidate(builder, builder.CreateString(candidate.tactic), candidate.us);
       });
   const auto tactic = builder.CreateString(choice.tactic);
-  return fb::CreateChoice(builder, choice.upto, tactic, choice.us, candidates);
+  const auto launches =
+      encode_all<fb::Launch>(builder, choice.launches,
+                             [&](const DeviceLaunch& launch) { return encode(builder, launch); });
+  return fb::CreateChoice(builder, choice.upto, tactic, choice.us, candidates, launches);
 }
 
 Offset<fb::Record> encode(FlatBufferBuilder& builder, const LaunchRecord& record) {
@@ -129,6 +165,11 @@ std::string encode_manifest(const Manifest& manifest) {
     const auto key = builder.CreateString(fact.first);
     return fb::CreateFact(builder, key, builder.CreateString(fact.second));
   });
+  const auto kernels =
+      encode_all<fb::Kernel>(builder, manifest.kernels, [&](const KernelImage& kernel) {
+        const auto name = builder.CreateString(kernel.name);
+        return fb::CreateKernel(builder, name, kernel.offset, kernel.bytes);
+      });
   const auto model = encode(builder, manifest.model);
   const EngineLimits& limits = manifest.limits;
   const auto limits_offset =
@@ -138,7 +179,8 @@ std::string encode_manifest(const Manifest& manifest) {
   const auto provenance = encode(builder, manifest.provenance);
   fb::FinishManifestBuffer(
       builder, fb::CreateManifest(builder, model, limits_offset, dtype, quantize, manifest.tp,
-                                  manifest.pp, groups, programs, weights, facts, provenance));
+                                  manifest.pp, groups, programs, weights, facts, provenance,
+                                  kernels, manifest.flags_bytes));
   return std::string(reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize());
 }
 

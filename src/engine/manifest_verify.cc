@@ -4,7 +4,7 @@
 #include <numeric>
 #include <set>
 
-#include "engine/manifest.h"
+#include "engine/launch_verify.h"
 #include "op/fields.h"
 
 namespace ramjet::engine {
@@ -135,6 +135,7 @@ class ProgramVerifier {
       return corrupt("workspace in slot {} of {}", record.workspace, program_.arena.size());
     }
     RETURN_IF_ERROR(choices(record));
+    RETURN_IF_ERROR(verify_launches(record, program_, manifest_));
     const Result<OpAttrs> attrs = parse_attrs(record.op, record.attrs);
     if (!attrs.ok()) return corrupt("attributes: {}", attrs.error().message);
     if (const auto* desc = std::get_if<AttentionDesc>(&*attrs)) return attention(*desc);
@@ -263,6 +264,16 @@ Status verify_all(const Manifest& manifest) {
   for (const WeightEntry& weight : manifest.weights) {
     const Status status = check_weight(weight);
     if (!status.ok()) return status.error().with_context(fmt::format("weight '{}'", weight.name));
+  }
+  for (const KernelImage& kernel : manifest.kernels) {
+    if (kernel.name.empty() || kernel.offset % kAlignment != 0 || kernel.bytes == 0 ||
+        kernel.offset > static_cast<uint64_t>(kMaxBytes) ||
+        kernel.bytes > static_cast<uint64_t>(kMaxBytes)) {
+      return corrupt("kernel '{}': {} bytes at {}", kernel.name, kernel.bytes, kernel.offset);
+    }
+  }
+  if (manifest.flags_bytes > static_cast<uint64_t>(kMaxBytes)) {
+    return corrupt("{} bytes of flags", manifest.flags_bytes);
   }
   RETURN_IF_ERROR(check_names("program", manifest.programs));
   for (const Program& program : manifest.programs) {
