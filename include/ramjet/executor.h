@@ -47,6 +47,8 @@ struct ExecutorStats {
   uint64_t prefix_queries = 0;  // tokens
   uint64_t prefix_hits = 0;     // tokens
   uint64_t preemptions = 0;
+  uint64_t integrity_checks = 0;  // check_integrity() by the idle loop itself ...
+  uint64_t integrity_errors = 0;  // ... and how many found something (the log says what)
   uint64_t steps = 0;
   uint64_t slot_steps = 0;               // sum over steps of sequences that ran
   uint64_t batched_tokens = 0;           // sum over steps of tokens
@@ -77,6 +79,9 @@ class Executor {
   Result<uint64_t> submit(Request request, OutputCallback callback);
   /// Ends a request; its blocks are free within one step. Unknown or ended ids are ignored.
   void cancel(uint64_t request);
+  /// Ends one of a request's n sequences; the others go on. While their common prompt is still
+  /// being computed it ends with its first token.
+  void cancel(uint64_t request, int index);
   /// Submits and waits; ids of all n sequences in order of index. `timeout_s` must be positive.
   Result<std::vector<RequestOutput>> generate(Request request, double timeout_s);
   /// Calls `sink(position, logits)` in order, logits being f32[vocab].

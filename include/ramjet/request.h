@@ -97,11 +97,12 @@ struct RequestOutput {
   std::optional<Error> error;      // with kError
   int prompt_tokens = 0;
   int cached_tokens = 0;  // prompt tokens served from the prefix cache
-  double queue_s = 0;     // from submit to the request's first step
+  double queue_s = 0;     // from submit to the request's first step (or its end before that)
   bool last = false;      // no further event of this request will come
 };
 
-/// Called from the executor's publishing thread, in order for a request. Must not block.
+/// Called from the executor's publishing thread, in order for a request. Must not block. If it
+/// throws, that is logged, the request is cancelled and nothing more of it is delivered.
 using OutputCallback = std::function<void(RequestOutput&&)>;
 
 }  // namespace ramjet

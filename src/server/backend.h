@@ -17,6 +17,7 @@ class Backend {
   virtual ~Backend() = default;
   virtual Result<uint64_t> submit(Request request, OutputCallback callback) = 0;
   virtual void cancel(uint64_t request) = 0;
+  virtual void cancel(uint64_t request, int index) = 0;
   virtual ExecutorStats stats() const = 0;
   virtual Status health() const = 0;
   virtual Status drain(double deadline_s) = 0;

@@ -166,6 +166,29 @@ TEST(Completions, StopStringTrimsAndCancels) {
   EXPECT_EQ(kept["choices"][0]["text"], "one two STOP");
 }
 
+TEST(Completions, AStopStringEndsOneOfNAndTheOthersGoOn) {
+  Running r =
+      start({.script =
+                 [](const Request&, int index) {
+                   return byte_ids(index == 1 ? "ab STOP" + long_script() : std::string(300, 'y'));
+                 },
+             .step_s = 0.001});
+  RawClient client(r.port());
+  const Json json = Json::parse(
+      client.post("/v1/completions", R"({"prompt":"p","max_tokens":300,"stop":"STOP","n":3})")
+          .body);
+  EXPECT_EQ(json["choices"][1]["text"], "ab ");
+  EXPECT_EQ(json["choices"][1]["finish_reason"], "stop");
+  for (const int other : {0, 2}) {
+    EXPECT_EQ(json["choices"][other]["text"], std::string(300, 'y'));
+    EXPECT_EQ(json["choices"][other]["finish_reason"], "length");
+  }
+  EXPECT_EQ(json["usage"]["completion_tokens"], 607);
+  EXPECT_EQ(r.backend->cancelled_sequences, 1);
+  EXPECT_EQ(r.backend->cancelled, 0);
+  EXPECT_TRUE(eventually([&] { return r.backend->running() == 0; }));
+}
+
 TEST(Completions, StopTokenIdIsReported) {
   Running r = start({.script = says("ab!cd")});
   RawClient client(r.port());
@@ -693,6 +716,20 @@ TEST(Faults, EngineFailureIs500WithoutInternals) {
   ASSERT_GE(events.size(), 2);
   EXPECT_EQ(events.back(), "[DONE]");
   EXPECT_EQ(Json::parse(events[events.size() - 2])["error"]["type"], "server_error");
+}
+
+TEST(Faults, AThrowingHandlerIs500AndTheNextRequestIsServed) {
+  Running r = start({.script = [](const Request& request, int) -> std::vector<int32_t> {
+    if (request.prompt_ids.size() == 3) throw std::runtime_error("at /secret/path");
+    return byte_ids("fine");
+  }});
+  set_log_level(LogLevel::kOff);
+  RawClient client(r.port());
+  const RawResponse broken = client.post("/v1/completions", R"({"prompt":"abc"})");
+  EXPECT_EQ(broken.status, 500);
+  EXPECT_EQ(Json::parse(broken.body)["error"]["type"], "server_error");
+  EXPECT_THAT(broken.body, testing::Not(HasSubstr("/secret/path")));
+  EXPECT_EQ(client.post("/v1/completions", R"({"prompt":"ab"})").status, 200);
 }
 
 TEST(Faults, HealthFollowsTheBackend) {

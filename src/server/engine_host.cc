@@ -16,6 +16,7 @@ class ExecutorBackend final : public Backend {
     return executor_->submit(std::move(request), std::move(callback));
   }
   void cancel(uint64_t request) override { executor_->cancel(request); }
+  void cancel(uint64_t request, int index) override { executor_->cancel(request, index); }
   ExecutorStats stats() const override { return executor_->stats(); }
   Status health() const override { return executor_->health(); }
   Status drain(double deadline_s) override { return executor_->drain(deadline_s); }

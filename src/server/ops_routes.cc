@@ -36,11 +36,11 @@ void health(AppState& state, const RequestContext& context) {
 
 void load(AppState& state, const RequestContext& context) {
   const ExecutorStats stats = state.host->backend().stats();
-  const OrderedJson json = {{"server_load", state.active.load()},
-                            {"running", stats.requests_running},
-                            {"waiting", stats.requests_waiting},
-                            {"kv_blocks_total", stats.kv_blocks_total},
-                            {"kv_blocks_active", stats.kv_blocks_active}};
+  const OrderedJson json = {
+      {"server_load", state.active.load()},         {"running", stats.requests_running},
+      {"waiting", stats.requests_waiting},          {"kv_blocks_total", stats.kv_blocks_total},
+      {"kv_blocks_active", stats.kv_blocks_active}, {"integrity_checks", stats.integrity_checks},
+      {"integrity_errors", stats.integrity_errors}};
   reply(state, context, {.body = json.dump()});
 }
 

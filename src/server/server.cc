@@ -51,6 +51,7 @@ struct Server::Impl {
 
   void handle(const std::shared_ptr<Exchange>& exchange);
   void handle_options(const RequestContext& context, const Router::Match& match) const;
+  void run_route(const Route& route, RequestContext context) const;
   static void answer_while_loading(Exchange& exchange);
 };
 
@@ -61,6 +62,21 @@ void Server::Impl::handle_options(const RequestContext& context, const Router::M
                      {"Access-Control-Allow-Methods", match.allow},
                      {"Access-Control-Allow-Headers", "*, Authorization"},
                      {"Access-Control-Max-Age", "86400"}}});
+}
+
+/// What a handler throws (no memory, say) is this request's failure alone.
+void Server::Impl::run_route(const Route& route, RequestContext context) const {
+  const RequestContext kept = context;  // the handler consumes its own
+  std::string what = "something unnamed";
+  try {
+    route.handler(std::move(context));
+    return;
+  } catch (const std::exception& e) {
+    what = e.what();
+  } catch (...) {
+  }
+  const Error error = internal_error("the handler of {} threw: {}", route.pattern, what);
+  reply_error(*state, kept, from_error(error, kept.request_id));
 }
 
 void Server::Impl::answer_while_loading(Exchange& exchange) {
@@ -104,8 +120,8 @@ void Server::Impl::handle(const std::shared_ptr<Exchange>& exchange) {
   }
   context.rest = std::move(match.rest);
   WorkerPool& pool = match.route->heavy ? state->heavy : state->light;
-  pool.post([route = match.route, context = std::move(context)]() mutable {
-    route->handler(std::move(context));
+  pool.post([this, route = match.route, context = std::move(context)]() mutable {
+    run_route(*route, std::move(context));
   });
 }
 

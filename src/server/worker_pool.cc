@@ -47,6 +47,8 @@ void WorkerPool::run() {
       task();
     } catch (const std::exception& e) {
       log_error("a task of the server failed: {}", e.what());
+    } catch (...) {
+      log_error("a task of the server failed");
     }
   }
 }

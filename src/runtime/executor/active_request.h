@@ -31,13 +31,16 @@ struct ActiveRequest {
   uint64_t id = 0;
   Request request;
   uint64_t seed = 0;
-  int64_t max_output = 0;                              // max_tokens, resolved
-  int64_t logits_from = -1;                            // as in SequenceSpec
-  int64_t max_logit_rows = 0;                          // as in SequenceSpec
-  int64_t deadline_ns = 0;                             // 0: none
+  int64_t max_output = 0;      // max_tokens, resolved
+  int64_t logits_from = -1;    // as in SequenceSpec
+  int64_t max_logit_rows = 0;  // as in SequenceSpec
+  int64_t deadline_ns = 0;     // 0: none
+  int64_t submit_ns = 0;
+  int64_t start_ns = 0;                                // of its first step; 0: not yet
   std::vector<std::unique_ptr<SamplingState>> states;  // by index
   std::vector<SeqId> sequences;                        // by index; kNoSeq before its fork
   std::vector<bool> finished;                          // by index
+  std::vector<bool> unwanted;                          // by index: to end when it has its fork
   std::vector<PositionLogprobs> prompt_logprobs;       // gathered chunk by chunk
   std::shared_ptr<RequestSink> sink;  // owners: this request and its events on their way
   std::shared_ptr<LogitsFeed> feed;   // owners: this request and the caller of logits(); or null

@@ -17,6 +17,7 @@ namespace {
 // lease that is released): rare, so not worth a wake-up of its own.
 constexpr int64_t kRetryNs = 20'000'000;
 constexpr int kFailuresUntilUnhealthy = 5;
+constexpr std::chrono::seconds kRestBeforeCheck{1};
 
 Result<SchedulerConfig> scheduler_config(const SessionInfo& info, const ExecutorConfig& config) {
   if (config.max_batch_size < 0 || config.max_num_tokens < 0) {
@@ -69,7 +70,8 @@ ExecutorCore::ExecutorCore(std::unique_ptr<Session> session, const ExecutorConfi
       config_(config),
       scheduler_config_(scheduler),
       loop_({session_.get(), &publisher_, pool, &SteadyClock::instance()}, scheduler,
-            block_config(info_, config)) {
+            block_config(info_, config)),
+      publisher_([this](uint64_t request) { cancel(request); }) {
   limits_.vocab_size = info_.vocab_size;
   limits_.max_batch_size = scheduler.max_batch_size;
   limits_.max_seq_len = std::min(info_.max_seq_len, info_.max_blocks * info_.block_tokens);
@@ -105,9 +107,10 @@ Result<std::unique_ptr<ActiveRequest>> ExecutorCore::prepare(Request request,
   r.max_output = resolve_max_output(request, limits_);
   r.request = std::move(request);
   r.seed = r.request.sampling.seed.value_or(draw_seed());
+  r.submit_ns = SteadyClock::instance().now_ns();
   if (r.request.deadline_s > 0) {
     const double ns = std::min(r.request.deadline_s, 1e9) * 1e9;
-    r.deadline_ns = SteadyClock::instance().now_ns() + static_cast<int64_t>(ns);
+    r.deadline_ns = r.submit_ns + static_cast<int64_t>(ns);
   }
   if (r.request.sampling.prompt_logprobs >= 0) {
     r.logits_from = 0;
@@ -125,6 +128,8 @@ Result<std::unique_ptr<ActiveRequest>> ExecutorCore::prepare(Request request,
     }
   } catch (const std::exception& e) {
     return internal_error("the token mask could not be copied: {}", e.what());
+  } catch (...) {
+    return internal_error("the token mask could not be copied");
   }
   r.sink = std::make_shared<RequestSink>(std::move(callback));
   return active;
@@ -153,7 +158,7 @@ Result<uint64_t> ExecutorCore::enqueue(std::unique_ptr<ActiveRequest> request) {
     }
     ++requests_;
     ++inbox_sequences_;
-    inbox_.push_back({Command::Kind::kAdd, id, std::move(request), {}});
+    inbox_.push_back({Command::Kind::kAdd, id, std::move(request), {}, -1});
   }
   wake_.notify_one();
   return id;
@@ -173,7 +178,11 @@ void ExecutorCore::command(Command command) {
 }
 
 void ExecutorCore::cancel(uint64_t request) {
-  command({Command::Kind::kCancel, request, nullptr, {}});
+  command({Command::Kind::kCancel, request, nullptr, {}, -1});
+}
+
+void ExecutorCore::cancel(uint64_t request, int index) {
+  if (index >= 0) command({Command::Kind::kCancel, request, nullptr, {}, index});
 }
 
 // Sleeps until there is something to do; false when the executor ends.
@@ -183,7 +192,7 @@ bool ExecutorCore::take_commands(std::vector<Command>* commands, bool worked) {
   if (!worked && !roused()) {
     beat_ns_.store(0, std::memory_order_relaxed);
     if (loop_.idle()) {
-      wake_.wait(lock, roused);
+      rest(lock);
     } else {
       const int64_t deadline = loop_.ns_to_deadline();
       const int64_t ns = deadline < 0 ? kRetryNs : std::min(deadline, kRetryNs);
@@ -198,10 +207,31 @@ bool ExecutorCore::take_commands(std::vector<Command>* commands, bool worked) {
   return !stopping_;
 }
 
+// Asleep until a command comes. The first idle second after work is used to check the books.
+void ExecutorCore::rest(std::unique_lock<std::mutex>& lock) {
+  const auto roused = [this] { return stopping_ || !inbox_.empty(); };
+  if (unchecked_ && !wake_.wait_for(lock, kRestBeforeCheck, roused)) {
+    unchecked_ = false;
+    lock.unlock();
+    const Status status = loop_.check_integrity();
+    if (!status.ok()) log_error("check_integrity: {}", status.error().message);
+    lock.lock();
+    ++stats_.integrity_checks;
+    if (!status.ok()) ++stats_.integrity_errors;
+  }
+  wake_.wait(lock, roused);
+}
+
 void ExecutorCore::execute(Command& command) {
   switch (command.kind) {
     case Command::Kind::kAdd: loop_.add(std::move(command.add)); break;
-    case Command::Kind::kCancel: loop_.end(command.request, FinishReason::kCancelled); break;
+    case Command::Kind::kCancel:
+      if (command.index >= 0) {
+        loop_.cancel_index(command.request, command.index);
+      } else {
+        loop_.end(command.request, FinishReason::kCancelled);
+      }
+      break;
     case Command::Kind::kCancelAll: loop_.end_all(FinishReason::kCancelled); break;
     case Command::Kind::kResume: loop_.resume(command.request); break;
     case Command::Kind::kCall: command.call(loop_); break;
@@ -209,9 +239,11 @@ void ExecutorCore::execute(Command& command) {
 }
 
 void ExecutorCore::report() {
-  const ExecutorStats stats = loop_.stats();
+  ExecutorStats stats = loop_.stats();
   {
     const std::lock_guard lock(mutex_);
+    stats.integrity_checks = stats_.integrity_checks;
+    stats.integrity_errors = stats_.integrity_errors;
     stats_ = stats;
   }
   // After the statistics, so that who sees the last event sees it counted; before the number of
@@ -232,6 +264,7 @@ void ExecutorCore::run_loop() {
     for (Command& c : commands) execute(c);
     commands.clear();
     worked = loop_.step();
+    unchecked_ |= worked;
     report();
   }
   for (Command& c : commands) execute(c);

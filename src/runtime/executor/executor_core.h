@@ -35,6 +35,7 @@ class ExecutorCore {
 
   Result<uint64_t> submit(Request request, OutputCallback callback);
   void cancel(uint64_t request);
+  void cancel(uint64_t request, int index);
   Result<std::vector<RequestOutput>> generate(Request request, double timeout_s);
   Status logits(const LogitsRequest& request,
                 const std::function<void(int, std::span<const float>)>& sink);
@@ -54,6 +55,7 @@ class ExecutorCore {
     uint64_t request = 0;
     std::unique_ptr<ActiveRequest> add;
     std::function<void(StepLoop&)> call;
+    int index = -1;  // of kCancel; -1: all sequences
   };
 
   ExecutorCore(std::unique_ptr<Session> session, const ExecutorConfig& config,
@@ -63,6 +65,7 @@ class ExecutorCore {
   void command(Command command);
   void run_loop();
   bool take_commands(std::vector<Command>* commands, bool worked);
+  void rest(std::unique_lock<std::mutex>& lock);
   void execute(Command& command);
   void report();
   uint64_t draw_seed();
@@ -74,8 +77,8 @@ class ExecutorCore {
   ExecutorConfig config_;
   SchedulerConfig scheduler_config_;
   RequestLimits limits_;
-  Publisher publisher_;
-  StepLoop loop_;  // of the loop's thread only
+  StepLoop loop_;           // of the loop's thread only
+  bool unchecked_ = false;  // steps ran since the last check_integrity(); of the loop's thread
 
   mutable std::mutex mutex_;
   std::condition_variable wake_;   // the loop: commands, or stop
@@ -89,6 +92,7 @@ class ExecutorCore {
   std::atomic<uint64_t> next_id_{1};
   std::atomic<uint64_t> seed_counter_{0};
   std::atomic<int64_t> beat_ns_{0};  // the loop's last sign of life while it has work; 0: asleep
+  Publisher publisher_;              // after all that its callbacks may touch
   std::thread thread_;
 };
 

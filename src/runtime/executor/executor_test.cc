@@ -295,6 +295,147 @@ TEST(Executor, ACancelEndsARequestWithinAStep) {
   EXPECT_EQ(core->stats().kv_blocks_active, 0);
 }
 
+TEST(Executor, OneOfNSequencesIsCancelledAlone) {
+  const SessionInfo info = FakeSession::small_info(100);
+  FakeSession::Options options;
+  std::atomic<int> sequences{0};  // of the last step
+  options.hook = [&](int64_t, const StepBatch& batch) {
+    sequences = static_cast<int>(batch.kv_len.size());
+    std::this_thread::sleep_for(milliseconds(2));
+    return ok_status();
+  };
+  auto core = make_executor(info, {}, options);
+  Request request = greedy({4, 5}, 60);
+  request.sampling.temperature = 1;
+  request.sampling.seed = 3;
+  request.n = 3;
+  std::array<std::vector<int32_t>, 3> ids;
+  std::array<FinishReason, 3> finish{};
+  std::promise<void> all;
+  std::atomic<uint64_t> known{0};
+  auto id = core->submit(request, [&](RequestOutput&& o) {
+    const auto at = static_cast<size_t>(o.index);
+    ids[at].insert(ids[at].end(), o.ids.begin(), o.ids.end());
+    if (o.finish != FinishReason::kNone) finish[at] = o.finish;
+    if (o.index == 1 && ids[1].size() == 5) core->cancel(known, 1);
+    if (o.last) all.set_value();
+  });
+  ASSERT_TRUE(id.ok());
+  known = *id;
+  core->cancel(*id, 9);  // no such sequence: ignored
+  ASSERT_EQ(all.get_future().wait_for(std::chrono::seconds(30)), std::future_status::ready);
+  EXPECT_EQ(finish[1], FinishReason::kCancelled);
+  EXPECT_LT(ids[1].size(), 50u);
+  EXPECT_EQ(sequences, 2) << "the cancelled one was computed to the end";
+  for (const int index : {0, 2}) {
+    const ReferenceResult expected = reference_generate(request, index, info);
+    EXPECT_EQ(ids[static_cast<size_t>(index)], expected.ids);
+    EXPECT_EQ(finish[static_cast<size_t>(index)], expected.finish);
+  }
+  EXPECT_TRUE(core->check_integrity().ok());
+  EXPECT_EQ(core->stats().kv_blocks_active, 0);
+}
+
+// Before the fork there is one sequence for all; index 0 carries it and can be cancelled too.
+TEST(Executor, SequencesCancelledBeforeTheForkEndWithTheirPrompt) {
+  const SessionInfo info = FakeSession::small_info(100);
+  for (const bool all : {false, true}) {
+    std::promise<void> release;
+    FakeSession::Options options;
+    options.hook = [released = release.get_future().share()](int64_t step, const StepBatch&) {
+      if (step == 1) released.wait();
+      return ok_status();
+    };
+    ExecutorConfig config;
+    config.max_num_tokens = 16;  // the prompt takes several steps
+    auto core = make_executor(info, config, options);
+    Request request = greedy(std::vector<int32_t>(40, 7), 6);
+    request.n = 3;
+    std::array<RequestOutput, 3> last;
+    std::promise<void> ended;
+    auto id = core->submit(request, [&](RequestOutput&& o) {
+      auto& to = last[static_cast<size_t>(o.index)];
+      o.ids.insert(o.ids.begin(), to.ids.begin(), to.ids.end());
+      to = std::move(o);
+      if (to.last) ended.set_value();
+    });
+    ASSERT_TRUE(id.ok());
+    core->cancel(*id, 0);
+    core->cancel(*id, 2);
+    if (all) core->cancel(*id, 1);
+    release.set_value();
+    ASSERT_EQ(ended.get_future().wait_for(std::chrono::seconds(30)), std::future_status::ready);
+    for (const size_t index : {0, 2}) {
+      EXPECT_EQ(last[index].finish, FinishReason::kCancelled);
+      EXPECT_TRUE(last[index].ids.empty());
+    }
+    EXPECT_EQ(last[1].finish, all ? FinishReason::kCancelled : FinishReason::kLength);
+    if (!all) EXPECT_EQ(last[1].ids, reference_generate(request, 1, info).ids);
+    EXPECT_TRUE(core->check_integrity().ok());
+    EXPECT_EQ(core->stats().kv_blocks_active, 0);
+  }
+}
+
+TEST(Executor, AThrowingCallbackEndsItsRequestAlone) {
+  const SessionInfo info = FakeSession::small_info(100);
+  FakeSession::Options options;
+  options.hook = [](int64_t, const StepBatch&) {
+    std::this_thread::sleep_for(milliseconds(2));
+    return ok_status();
+  };
+  auto core = make_executor(info, {}, options);
+  std::atomic<int> calls{0};
+  ASSERT_TRUE(core->submit(greedy({1}, 90),
+                           [&](RequestOutput&&) {
+                             ++calls;
+                             throw 7;  // not even an exception
+                           })
+                  .ok());
+  const Request other = greedy({5, 6}, 20);
+  const auto result = core->generate(other, 30);
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->at(0).ids, reference_generate(other, 0, info).ids);
+  // It would take 180 ms to compute what nobody hears.
+  EXPECT_TRUE(core->drain(30).ok());
+  EXPECT_EQ(calls, 1);
+  EXPECT_LT(core->stats().generation_tokens, 90u);
+  EXPECT_TRUE(core->check_integrity().ok());
+}
+
+TEST(Executor, QueueTimeIsFromSubmitToTheFirstStep) {
+  const SessionInfo info = FakeSession::small_info(100);
+  FakeSession::Options options;
+  options.hook = [](int64_t, const StepBatch&) {
+    std::this_thread::sleep_for(milliseconds(5));
+    return ok_status();
+  };
+  ExecutorConfig config;
+  config.max_batch_size = 1;
+  auto core = make_executor(info, config, options);
+  std::promise<RequestOutput> waited;
+  ASSERT_TRUE(core->submit(greedy({1}, 20), [](RequestOutput&&) {}).ok());
+  ASSERT_TRUE(core->submit(greedy({2}, 1),
+                           [&](RequestOutput&& o) {
+                             if (o.last) waited.set_value(std::move(o));
+                           })
+                  .ok());
+  EXPECT_GE(waited.get_future().get().queue_s, 0.09);  // 20 steps of 5 ms of the first
+  const auto alone = core->generate(greedy({3}, 20), 30);
+  ASSERT_TRUE(alone.ok());
+  EXPECT_LT(alone->at(0).queue_s, 0.05);  // its own 20 steps do not count
+  EXPECT_GT(alone->at(0).queue_s, 0);
+}
+
+TEST(Executor, AnIdleLoopChecksItsBooks) {
+  auto core = make_executor(FakeSession::small_info(100), {});
+  ASSERT_TRUE(core->generate(greedy({3}, 5), 30).ok());
+  for (int i = 0; i < 300 && core->stats().integrity_checks == 0; ++i) {
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  EXPECT_EQ(core->stats().integrity_checks, 1u);
+  EXPECT_EQ(core->stats().integrity_errors, 0u);
+}
+
 TEST(Executor, ADeadlineEndsARequestWithATypedError) {
   const SessionInfo info = FakeSession::small_info(100);
   FakeSession::Options options;

@@ -32,6 +32,7 @@ void append(RequestOutput& to, RequestOutput&& from) {
   to.error = std::move(from.error);
   to.prompt_tokens = from.prompt_tokens;
   to.cached_tokens = from.cached_tokens;
+  to.queue_s = from.queue_s;
 }
 
 Status check_timeout(double timeout_s) {
@@ -112,7 +113,7 @@ Status ExecutorCore::consume_feed(uint64_t id, LogitsFeed& feed, const LogitsReq
     for (size_t at = 0; at < rows.size(); at += vocab) {
       sink(position++, std::span(rows).subspan(at, vocab));
     }
-    if (!done) command({Command::Kind::kResume, id, nullptr, {}});
+    if (!done) command({Command::Kind::kResume, id, nullptr, {}, -1});
   }
   return ok_status();
 }
@@ -124,12 +125,14 @@ Status ExecutorCore::check_integrity() {
     std::optional<Status> status;
   };
   const auto answer = std::make_shared<Answer>();
-  command({Command::Kind::kCall, 0, nullptr, [answer](StepLoop& loop) {
+  command({Command::Kind::kCall, 0, nullptr,
+           [answer](StepLoop& loop) {
              Status status = loop.check_integrity();
              const std::lock_guard lock(answer->mutex);
              answer->status = std::move(status);
              answer->changed.notify_all();
-           }});
+           },
+           -1});
   std::unique_lock lock(answer->mutex);
   if (!answer->changed.wait_for(lock, Seconds(config_.step_deadline_s + 1),
                                 [&] { return answer->status.has_value(); })) {
@@ -147,7 +150,7 @@ Status ExecutorCore::drain(double deadline_s) {
     const auto quiet = [this] { return requests_ == 0; };
     if (!quiet_.wait_for(lock, Seconds(std::min(deadline_s, 1e8)), quiet)) {
       cancelled = requests_;
-      inbox_.push_back({Command::Kind::kCancelAll, 0, nullptr, {}});
+      inbox_.push_back({Command::Kind::kCancelAll, 0, nullptr, {}, -1});
       wake_.notify_one();
       if (!quiet_.wait_for(lock, Seconds(config_.step_deadline_s), quiet)) {
         return make_error(ErrorCode::kDeadlineExceeded,

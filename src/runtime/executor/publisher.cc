@@ -9,7 +9,8 @@
 
 namespace ramjet::runtime {
 
-Publisher::Publisher() : thread_([this] { run(); }) {}
+Publisher::Publisher(std::function<void(uint64_t request)> on_throw)
+    : on_throw_(std::move(on_throw)), thread_([this] { run(); }) {}
 
 Publisher::~Publisher() {
   {
@@ -86,7 +87,7 @@ void Publisher::merge(std::vector<PublishEvent>& batch) {
   }
 }
 
-void Publisher::deliver(PublishEvent& event) {
+void Publisher::deliver(PublishEvent& event) const {
   RequestSink& sink = *event.sink;
   if (!sink.callback) return;
   const bool last = event.output.last;
@@ -94,13 +95,14 @@ void Publisher::deliver(PublishEvent& event) {
   try {
     sink.callback(std::move(event.output));
     if (last) sink.callback = nullptr;
+    return;
   } catch (const std::exception& e) {
-    log_error("request {}: its output callback threw: {}", request, e.what());
-    sink.callback = nullptr;
+    log_error("request {}: its output callback threw, so it is cancelled: {}", request, e.what());
   } catch (...) {
-    log_error("request {}: its output callback threw", request);
-    sink.callback = nullptr;
+    log_error("request {}: its output callback threw, so it is cancelled", request);
   }
+  sink.callback = nullptr;
+  if (!last && on_throw_) on_throw_(request);
 }
 
 }  // namespace ramjet::runtime

@@ -2,13 +2,15 @@
 //
 // push() may be called from any thread. Events of one request arrive in order; events of a single
 // sequence that wait together are merged into one. Callbacks run outside all locks; what they
-// throw is logged and drops the request's further events. The destructor delivers what is queued.
+// throw is logged, drops the request's further events and is told to `on_throw`, which runs on the
+// publisher's thread. The destructor delivers what is queued.
 #pragma once
 
 #include <ramjet/request.h>
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -31,7 +33,7 @@ struct PublishEvent {
 
 class Publisher {
  public:
-  Publisher();
+  explicit Publisher(std::function<void(uint64_t request)> on_throw = {});
   ~Publisher();
   Publisher(const Publisher&) = delete;
   Publisher& operator=(const Publisher&) = delete;
@@ -44,8 +46,9 @@ class Publisher {
  private:
   void run();
   static void merge(std::vector<PublishEvent>& batch);
-  static void deliver(PublishEvent& event);
+  void deliver(PublishEvent& event) const;
 
+  const std::function<void(uint64_t request)> on_throw_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable delivered_;

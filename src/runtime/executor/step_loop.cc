@@ -46,6 +46,7 @@ void StepLoop::add(std::unique_ptr<ActiveRequest> request) {
   const auto count = static_cast<size_t>(r.request.n);
   r.sequences.assign(count, kNoSeq);
   r.finished.assign(count, false);
+  r.unwanted.assign(count, false);
   r.unfinished = r.request.n;
   r.sequences[0] = scheduler_.add(std::move(spec));
   owner(r.sequences[0]) = {&r, 0};
@@ -63,6 +64,23 @@ void StepLoop::end(uint64_t request, FinishReason reason, std::optional<Error> e
     output.error = error;
     end_index(r, index, std::move(output));  // the last one deletes r
     --left;
+  }
+}
+
+void StepLoop::cancel_index(uint64_t request, int index) {
+  const auto found = requests_.find(request);
+  if (found == requests_.end()) return;
+  ActiveRequest& r = *found->second;
+  const auto at = static_cast<size_t>(index);
+  if (at >= r.finished.size() || r.finished[at]) return;
+  r.unwanted[at] = true;
+  const bool forked = r.sequences.back() != kNoSeq;
+  if (forked) {
+    RequestOutput output;
+    output.finish = FinishReason::kCancelled;
+    end_index(r, index, std::move(output));
+  } else if (std::find(r.unwanted.begin(), r.unwanted.end(), false) == r.unwanted.end()) {
+    end(request, FinishReason::kCancelled);
   }
 }
 
@@ -99,6 +117,7 @@ bool StepLoop::step() {
   expire(begin);
   const StepPlan& plan = scheduler_.schedule(begin);
   if (plan.items.empty()) return false;
+  mark_started(plan, begin);
   const Result<std::span<const float>> logits = launch(plan);
   if (logits.ok()) {
     failed_in_a_row_.store(0, std::memory_order_relaxed);
@@ -114,6 +133,13 @@ bool StepLoop::step() {
   }
   stats_.busy_s += static_cast<double>(parts_.clock->now_ns() - begin) * 1e-9;
   return true;
+}
+
+void StepLoop::mark_started(const StepPlan& plan, int64_t now_ns) {
+  for (const PlanItem& item : plan.items) {
+    ActiveRequest& request = *owner(item.sequence).request;
+    if (request.start_ns == 0) request.start_ns = now_ns;
+  }
 }
 
 Result<std::span<const float>> StepLoop::launch(const StepPlan& plan) {
@@ -167,6 +193,8 @@ void StepLoop::emit(ActiveRequest& request, int index, RequestOutput output) {
   output.index = index;
   output.prompt_tokens = static_cast<int>(request.request.prompt_ids.size());
   output.cached_tokens = request.cached_tokens;
+  const int64_t start = request.start_ns != 0 ? request.start_ns : parts_.clock->now_ns();
+  output.queue_s = static_cast<double>(start - request.submit_ns) * 1e-9;
   if (index == 0 && request.prompt_logprobs.size() == request.request.prompt_ids.size()) {
     output.prompt_logprobs = std::move(request.prompt_logprobs);
     request.prompt_logprobs.clear();

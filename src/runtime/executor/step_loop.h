@@ -39,6 +39,8 @@ class StepLoop {
   void add(std::unique_ptr<ActiveRequest> request);
   /// Ends a request; unknown ids are ignored.
   void end(uint64_t request, FinishReason reason, std::optional<Error> error = std::nullopt);
+  /// Cancels one of a request's sequences: at once, or as soon as it forks from its prompt.
+  void cancel_index(uint64_t request, int index);
   void end_all(FinishReason reason, const std::optional<Error>& error = std::nullopt);
   /// The reader of a logits feed has taken its rows.
   void resume(uint64_t request);
@@ -70,6 +72,7 @@ class StepLoop {
   };
 
   void expire(int64_t now_ns);
+  void mark_started(const StepPlan& plan, int64_t now_ns);
   Result<std::span<const float>> launch(const StepPlan& plan);
   void fail(const Error& error);
   void collect_jobs(const StepPlan& plan, std::span<const float> logits);

@@ -120,7 +120,17 @@ void StepLoop::fork_request(ActiveRequest& request, size_t job) {
 }
 
 void StepLoop::take_sample(ActiveRequest& request, int index, SampleJob& job) {
+  const SeqId id = request.sequences[static_cast<size_t>(index)];
+  const Sequence& s = scheduler_.sequence(id);
+  if (s.output_tokens() == 0 && index == 0) {
+    stats_.prompt_tokens += static_cast<uint64_t>(s.prompt_tokens);
+  }
   RequestOutput output;
+  if (request.unwanted[static_cast<size_t>(index)]) {
+    output.finish = FinishReason::kCancelled;
+    end_index(request, index, std::move(output));
+    return;
+  }
   SamplingState& state = *request.states[static_cast<size_t>(index)];
   if (!job.error) {
     if (Status accepted = state.accept(job.id); !accepted.ok()) job.error = accepted.error();
@@ -130,11 +140,6 @@ void StepLoop::take_sample(ActiveRequest& request, int index, SampleJob& job) {
     output.error = std::move(job.error);
     end_index(request, index, std::move(output));
     return;
-  }
-  const SeqId id = request.sequences[static_cast<size_t>(index)];
-  const Sequence& s = scheduler_.sequence(id);
-  if (s.output_tokens() == 0 && index == 0) {
-    stats_.prompt_tokens += static_cast<uint64_t>(s.prompt_tokens);
   }
   ++stats_.generation_tokens;
   const StopConditions& stop = request.request.sampling.stop;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 namespace ramjet::server {
 namespace {
@@ -95,8 +96,20 @@ void Generation::drain() {
       }
       events.swap(events_);
     }
-    for (Event& event : events) process(std::move(event));
+    try {
+      for (Event& event : events) process(std::move(event));
+    } catch (const std::exception& e) {
+      log_error("{}: its answer could not be made: {}", spec_.request.label, e.what());
+      cancel_open_prompts();
+      finish(Error{ErrorCode::kInternal, "the answer could not be made"});
+    }
   }
+}
+
+bool Generation::ended_by_text(const Event& event) const {
+  const int index = event.output.index;
+  if (index < 0 || index >= spec_.request.n) return false;
+  return sequences_[static_cast<size_t>(event.prompt * spec_.request.n + index)].text.done();
 }
 
 void Generation::process(Event event) {
@@ -107,6 +120,7 @@ void Generation::process(Event event) {
     return fail(output.error.value_or(Error{ErrorCode::kInternal, "failed without a reason"}));
   }
   if (output.finish == FinishReason::kCancelled) {
+    if (ended_by_text(event)) return;
     return fail({ErrorCode::kUnavailable, "the server is shutting down and ended this request"});
   }
   if (prompt.logprobs_wanted && output.index != 0) {
@@ -146,10 +160,14 @@ void Generation::process_sequence(Event& event) {
 
   services_.metrics.count_end(end_reason(how));
   measure_end(sequence, prompt, event.time_s);
-  if (--prompt.open > 0) return;
+  const uint64_t id = ids_[static_cast<size_t>(event.prompt)];
+  const bool goes_on = event.output.finish == FinishReason::kNone;  // a stop string ended the text
+  if (--prompt.open > 0) {
+    if (goes_on) services_.host.backend().cancel(id, event.output.index);
+    return;
+  }
   prompt.ended = true;
-  // A stop string ended it before the executor did.
-  if (!event.output.last) services_.host.backend().cancel(ids_[static_cast<size_t>(event.prompt)]);
+  if (!event.output.last) services_.host.backend().cancel(id);
   if (--open_prompts_ == 0) finish(std::nullopt);
 }
 

@@ -91,6 +91,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void enqueue(int prompt, RequestOutput output);
   void drain();
   void process(Event event);
+  bool ended_by_text(const Event& event) const;
   void process_sequence(Event& event);
   void measure_tokens(const Event& event, SequenceState& sequence);
   void measure_end(const SequenceState& sequence, const PromptState& prompt, double time_s);

@@ -33,6 +33,7 @@ class FakeBackend final : public Backend {
 
   Result<uint64_t> submit(Request request, OutputCallback callback) override;
   void cancel(uint64_t request) override;
+  void cancel(uint64_t request, int index) override;
   ExecutorStats stats() const override;
   Status health() const override;
   Status drain(double deadline_s) override;
@@ -41,7 +42,8 @@ class FakeBackend final : public Backend {
   int running() const;
   Request last_request() const;
   std::atomic<int> submitted{0};
-  std::atomic<int> cancelled{0};  // requests that ended by cancel()
+  std::atomic<int> cancelled{0};            // requests that ended by cancel()
+  std::atomic<int> cancelled_sequences{0};  // of requests that went on
   std::atomic<bool> paused{false};
   std::atomic<bool> healthy{true};
 

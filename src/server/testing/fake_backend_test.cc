@@ -16,6 +16,7 @@ struct FakeBackend::Active {
   std::vector<std::vector<int32_t>> scripts;  // one a sequence
   std::vector<size_t> positions;
   std::vector<bool> done;
+  std::vector<bool> unwanted;
 };
 
 PositionLogprobs fake_logprobs(int32_t id, int top) {
@@ -52,6 +53,7 @@ Result<uint64_t> FakeBackend::submit(Request request, OutputCallback callback) {
   for (int i = 0; i < request.n; ++i) active->scripts.push_back(behavior_.script(request, i));
   active->positions.resize(active->scripts.size());
   active->done.resize(active->scripts.size());
+  active->unwanted.resize(active->scripts.size());
   last_ = request;
   active->request = std::move(request);
   active->callback = std::move(callback);
@@ -65,6 +67,13 @@ void FakeBackend::cancel(uint64_t request) {
   std::lock_guard lock(mutex_);
   const auto it = active_.find(request);
   if (it != active_.end()) it->second->cancelled = true;
+  changed_.notify_all();
+}
+
+void FakeBackend::cancel(uint64_t request, int index) {
+  std::lock_guard lock(mutex_);
+  const auto it = active_.find(request);
+  if (it != active_.end()) it->second->unwanted[static_cast<size_t>(index)] = true;
   changed_.notify_all();
 }
 
@@ -137,7 +146,10 @@ void FakeBackend::emit(Active& active, int index, bool& all_done) {
   const size_t room = sampling.stop.max_tokens >= 0
                           ? static_cast<size_t>(sampling.stop.max_tokens)
                           : static_cast<size_t>(behavior_.max_seq_len - output.prompt_tokens);
-  if (active.positions[i] >= script.size()) {
+  if (active.unwanted[i]) {
+    output.finish = FinishReason::kCancelled;
+    ++cancelled_sequences;
+  } else if (active.positions[i] >= script.size()) {
     output.finish = FinishReason::kStop;
     output.stop_id = 257;
   } else {

@@ -5,7 +5,7 @@
 // Immutable after compile(), so render() may be called from any thread at once. A template and its
 // context are hostile: steps, output, memory and depth are bounded, no attribute that begins with
 // an underscore can be reached, and every failure is an Error, never an exception.
-// Limits against the reference: integers are 64-bit (an overflow is an Error); include, import,
+// Limits against the reference: integers are 128-bit (an overflow is an Error); include, import,
 // extends and block are refused when compiled; random, lipsum, pprint and urlize are unsupported.
 #pragma once
 
