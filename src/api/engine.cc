@@ -2,6 +2,7 @@
 
 #include "api/engine_impl.h"
 #include "base/result.h"
+#include "compiler/check_programs.h"
 #include "kernels/registry.h"
 
 namespace ramjet {
@@ -27,6 +28,9 @@ Engine::~Engine() = default;
 Result<std::shared_ptr<const Engine>> Engine::load(const std::string& path) {
   ASSIGN_OR_RETURN(engine::EngineFile file, engine::EngineFile::open(path));
   RETURN_IF_ERROR(check_target(file));
+  if (Status rules = compiler::check_programs(file.manifest()); !rules.ok()) {
+    return rules.error().with_context(path);
+  }
   auto impl = std::make_unique<Impl>();
   impl->file = std::make_shared<const engine::EngineFile>(std::move(file));
   return std::shared_ptr<const Engine>(new Engine(std::move(impl)));

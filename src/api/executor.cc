@@ -1,5 +1,7 @@
 #include <ramjet/executor.h>
 
+#include <exception>
+
 #include "api/engine_impl.h"
 #include "base/log.h"
 #include "runtime/executor/executor_core.h"
@@ -22,20 +24,26 @@ Result<std::unique_ptr<Executor>> Executor::create(std::shared_ptr<const Engine>
     return invalid_argument("{}: a user's network; run it with a Context, not an Executor",
                             engine->path());
   }
-  auto impl = std::make_unique<Impl>();
-  impl->engine = engine;
-  impl->pool = std::make_unique<ThreadPool>(config.num_threads);
-  ASSIGN_OR_RETURN(auto session,
-                   runtime::EngineSession::create(engine->impl().file, config, impl->pool.get()));
-  ASSIGN_OR_RETURN(impl->core,
-                   runtime::ExecutorCore::create(std::move(session), config, impl->pool.get()));
-  return std::unique_ptr<Executor>(new Executor(std::move(impl)));
+  try {
+    auto impl = std::make_unique<Impl>();
+    impl->engine = engine;
+    impl->pool = std::make_unique<ThreadPool>(config.num_threads);
+    ASSIGN_OR_RETURN(auto session,
+                     runtime::EngineSession::create(engine->impl().file, config, impl->pool.get()));
+    ASSIGN_OR_RETURN(impl->core,
+                     runtime::ExecutorCore::create(std::move(session), config, impl->pool.get()));
+    return std::unique_ptr<Executor>(new Executor(std::move(impl)));
+  } catch (const std::exception& e) {  // memory or threads: the engine's limits may be absurd
+    return make_error(ErrorCode::kResourceExhausted, "{}: no executor for {} sequences: {}",
+                      engine->path(), engine->limits().max_batch_size, e.what());
+  }
 }
 
 Result<uint64_t> Executor::submit(Request request, OutputCallback callback) {
   return impl_->core->submit(std::move(request), std::move(callback));
 }
 void Executor::cancel(uint64_t request) { impl_->core->cancel(request); }
+void Executor::cancel(uint64_t request, int index) { impl_->core->cancel(request, index); }
 Result<std::vector<RequestOutput>> Executor::generate(Request request, double timeout_s) {
   return impl_->core->generate(std::move(request), timeout_s);
 }

@@ -82,10 +82,15 @@ Status EngineSession::find_bindings() {
                          file_->path(), binding.name);
     }
     slot_of_input_.push_back(static_cast<int>(name - std::begin(kInputNames)));
-    if (slot_of_input_.back() == kBlockTable) info_.max_blocks = binding.type.dims[1].offset;
+    if (slot_of_input_.back() != kBlockTable) continue;
+    if (binding.type.rank() != 2 || !binding.type.dims[1].fixed()) {
+      return corrupt("{}: the input 'block_table' must have a fixed number of columns",
+                     file_->path());
+    }
+    info_.max_blocks = binding.type.dims[1].offset;
   }
   if (program.outputs.size() != 1 || program.outputs[0].type.rank() != 2 ||
-      program.outputs[0].type.dtype != DType::kF32) {
+      !program.outputs[0].type.dims[1].fixed() || program.outputs[0].type.dtype != DType::kF32) {
     return unsupported("{}: the program must give logits f32[logit_rows, vocab] and nothing else",
                        file_->path());
   }

@@ -26,8 +26,43 @@ struct Launch {
   std::span<std::byte> workspace;
 };
 
+/// Kernels trust their operands, so nothing is taken from the engine on trust: the tactic must be
+/// for this op, these types and this machine, and read weights as they lie there.
+Status check_tactic(const Tactic& tactic, const engine::LaunchRecord& record, const OpAttrs& attrs,
+                    const engine::Program& program, const engine::Manifest& manifest) {
+  std::vector<TensorType> inputs, outputs;
+  for (const engine::TensorRef& ref : record.inputs) inputs.push_back(ref.type);
+  for (const engine::TensorRef& ref : record.outputs) outputs.push_back(ref.type);
+  const kernels::OpDesc desc{record.op, &attrs, inputs, outputs, program.symbols};
+  if (tactic.op != record.op || !tactic.supports(desc)) {
+    return corrupt("the kernel {} cannot run this {}", tactic.name, op_name(record.op));
+  }
+  if (!kernels::Target{tactic.isa}.runs_on(kernels::Target::host())) {
+    return unsupported("the kernel {} is for {}, this machine runs at most {}", tactic.name,
+                       kernels::Target{tactic.isa}.name(), kernels::Target::host().name());
+  }
+  for (size_t i = 0; i < record.inputs.size(); ++i) {
+    const std::string_view wanted = i == 1 ? tactic.weight_layout : "row_major";
+    const bool stored = record.inputs[i].space == engine::Space::kWeight;
+    const std::string_view layout =
+        stored ? manifest.weights[static_cast<size_t>(record.inputs[i].index)].layout
+               : std::string_view("row_major");
+    if (layout == wanted) continue;
+    return corrupt("operand {} lies in {}, the kernel {} wants {}", i, layout, tactic.name, wanted);
+  }
+  const int64_t wanted = tactic.workspace_bytes != nullptr ? tactic.workspace_bytes(desc) : 0;
+  const uint64_t given =
+      record.workspace < 0 ? 0 : program.arena[static_cast<size_t>(record.workspace)].bytes;
+  if (wanted < 0 || static_cast<uint64_t>(wanted) > given) {
+    return corrupt("a workspace of {} bytes, the kernel {} wants {}", given, tactic.name, wanted);
+  }
+  return ok_status();
+}
+
 Result<std::vector<Choice>> resolve_choices(const engine::LaunchRecord& record,
-                                            const std::string& path) {
+                                            const OpAttrs& attrs, const engine::Program& program,
+                                            const engine::EngineFile& file) {
+  const std::string& path = file.path();
   std::vector<Choice> choices;
   for (const engine::TacticChoice& choice : record.choices) {
     const Tactic* tactic = kernels::find_tactic(choice.tactic);
@@ -36,6 +71,9 @@ Result<std::vector<Choice>> resolve_choices(const engine::LaunchRecord& record,
           "{}: '{}' wants the kernel {}, which this build lacks; rebuild the engine: ramjet build "
           "MODEL -o {}",
           path, record.name, choice.tactic, path);
+    }
+    if (Status fits = check_tactic(*tactic, record, attrs, program, file.manifest()); !fits.ok()) {
+      return fits.error().with_context(fmt::format("{}: '{}'", path, record.name));
     }
     choices.push_back({choice.upto, tactic});
   }
@@ -80,7 +118,7 @@ Status ProgramRunner::Impl::prepare() {
     Launch launch;
     launch.record = &record;
     ASSIGN_OR_RETURN(launch.attrs, parse_attrs(record.op, record.attrs));
-    ASSIGN_OR_RETURN(launch.choices, resolve_choices(record, file->path()));
+    ASSIGN_OR_RETURN(launch.choices, resolve_choices(record, launch.attrs, *program, *file));
     for (const engine::TensorRef& ref : record.inputs) launch.inputs.push_back(fixed_view(ref));
     for (const engine::TensorRef& ref : record.outputs) launch.outputs.push_back(fixed_view(ref));
     if (record.workspace >= 0) {

@@ -1,4 +1,5 @@
 #include "engine/dummy_weights.h"
+#include "kernels/registry.h"
 #include "runtime/session/aligned_memory.h"
 #include "runtime/session/program_runner.h"
 
@@ -29,6 +30,25 @@ void generate(const engine::WeightEntry& entry, std::span<std::byte> out, Thread
   });
 }
 
+/// Kernels read a weight by its extents and layout alone.
+Status check_bytes(const engine::WeightEntry& entry, const std::string& path) {
+  const kernels::WeightLayout* layout = kernels::find_layout(entry.layout);
+  if (layout == nullptr) {
+    return unsupported(
+        "{}: weight '{}' lies in the layout '{}', which this build lacks; rebuild the engine: "
+        "ramjet build MODEL -o {}",
+        path, entry.name, entry.layout, path);
+  }
+  const Shape shape = entry.type.shape({});
+  const int64_t cols = shape.rank() == 0 ? 1 : shape.back();
+  int64_t rows = 1;  // all extents but the last
+  for (int i = 0; i + 1 < shape.rank(); ++i) rows *= shape[i];
+  const int64_t wanted = layout->packed_bytes(rows, cols, entry.type.dtype);
+  if (wanted >= 0 && entry.bytes == static_cast<uint64_t>(wanted)) return ok_status();
+  return corrupt("{}: weight '{}' has {} bytes, {} wants {} for it", path, entry.name, entry.bytes,
+                 entry.layout, wanted);
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const WeightStore>> WeightStore::load(
@@ -38,6 +58,7 @@ Result<std::shared_ptr<const WeightStore>> WeightStore::load(
   const std::vector<engine::WeightEntry>& entries = impl->file->manifest().weights;
   for (size_t i = 0; i < entries.size(); ++i) {
     const engine::WeightEntry& entry = entries[i];
+    RETURN_IF_ERROR(check_bytes(entry, impl->file->path()));
     TensorView view{nullptr, entry.type.dtype, entry.type.shape({})};
     if (entry.seed != 0) {
       ASSIGN_OR_RETURN(AlignedMemory memory,

@@ -1,0 +1,127 @@
+#include "compiler/check_programs.h"
+
+#include <array>
+#include <optional>
+#include <string_view>
+
+#include "ir/infer.h"
+#include "op/fields.h"
+
+namespace ramjet::compiler {
+namespace {
+
+using engine::Space;
+
+/// An operand that holds indices, and the program input that must provide it. A wrong index would
+/// lead a kernel out of its operand, and only the scheduler's own ones are known to be right.
+struct Role {
+  OpKind op;
+  size_t operand;
+  std::string_view input;
+};
+constexpr std::array kRoles = {
+    Role{OpKind::kEmbedding, 0, "token_ids"},
+    Role{OpKind::kGatherRows, 1, "logit_rows"},
+    Role{OpKind::kRopeTable, 0, "positions"},
+    Role{OpKind::kRopeTable, 1, "query_start"},
+    Role{OpKind::kRopeTable, 2, "prompt_len"},
+    Role{OpKind::kKvAppend, 2, "query_start"},
+    Role{OpKind::kKvAppend, 3, "kv_len"},
+    Role{OpKind::kKvAppend, 4, "block_table"},
+    Role{OpKind::kPagedAttention, 1, "query_start"},
+    Role{OpKind::kPagedAttention, 2, "kv_len"},
+    Role{OpKind::kPagedAttention, 3, "block_table"},
+    Role{OpKind::kQkvRopeAppend, 2, "query_start"},
+    Role{OpKind::kQkvRopeAppend, 3, "kv_len"},
+    Role{OpKind::kQkvRopeAppend, 4, "block_table"},
+};
+
+class Checker {
+ public:
+  Checker(const engine::Manifest& manifest, const engine::Program& program)
+      : manifest_(manifest), program_(program) {}
+
+  Status check() const {
+    for (const engine::LaunchRecord& record : program_.records) {
+      Status status = types(record);
+      // A user's network takes its indices from whoever runs it.
+      if (status.ok() && manifest_.model.architecture != "network") status = roles(record);
+      if (!status.ok()) {
+        return Error{ErrorCode::kCorrupt, fmt::format("program '{}', step '{}': {}", program_.name,
+                                                      record.name, status.error().message)};
+      }
+    }
+    return ok_status();
+  }
+
+ private:
+  Status types(const engine::LaunchRecord& record) const {
+    ASSIGN_OR_RETURN(const OpAttrs attrs, parse_attrs(record.op, record.attrs));
+    std::vector<TensorType> inputs, stated;
+    for (const engine::TensorRef& ref : record.inputs) inputs.push_back(ref.type);
+    for (const engine::TensorRef& ref : record.outputs) stated.push_back(ref.type);
+    ASSIGN_OR_RETURN(const std::vector<TensorType> inferred,
+                     ir::infer_types({record.op, &attrs, inputs, program_.symbols, stated}));
+    if (inferred.size() != stated.size()) {
+      return corrupt("{} results, wants {}", stated.size(), inferred.size());
+    }
+    for (size_t i = 0; i < stated.size(); ++i) {
+      const bool dtype_fits = ir::stores_any_float(record.op)
+                                  ? ir::is_compute_float(stated[i].dtype)
+                                  : stated[i].dtype == inferred[i].dtype;
+      if (stated[i].dims == inferred[i].dims && dtype_fits) continue;
+      return corrupt("result {} is {}, follows as {}", i, type_text(stated[i], program_.symbols),
+                     type_text(inferred[i], program_.symbols));
+    }
+    return weights(record);
+  }
+
+  /// A weight is packed by its own extents, so it cannot be seen under others.
+  Status weights(const engine::LaunchRecord& record) const {
+    for (const engine::TensorRef& ref : record.inputs) {
+      if (ref.space != Space::kWeight) continue;
+      const engine::WeightEntry& weight = manifest_.weights[static_cast<size_t>(ref.index)];
+      if (ref.type == weight.type) continue;
+      return corrupt("reads weight '{}' as {}, it is {}", weight.name,
+                     type_text(ref.type, program_.symbols), type_text(weight.type, {}));
+    }
+    return ok_status();
+  }
+
+  Status roles(const engine::LaunchRecord& record) const {
+    for (const Role& role : kRoles) {
+      if (role.op != record.op) continue;
+      const engine::TensorRef& ref = record.inputs[role.operand];
+      const bool right = ref.space == Space::kInput &&
+                         program_.inputs[static_cast<size_t>(ref.index)].name == role.input &&
+                         program_.inputs[static_cast<size_t>(ref.index)].type == ref.type;
+      if (!right) return corrupt("operand {} is not the input '{}'", role.operand, role.input);
+    }
+    return record.op == OpKind::kEmbedding ? vocabulary(record) : ok_status();
+  }
+
+  /// Token ids are below the number of logits.
+  Status vocabulary(const engine::LaunchRecord& record) const {
+    const Dim rows = record.inputs[1].type.dims[0];
+    for (const engine::Binding& output : program_.outputs) {
+      const Dim vocab = output.type.dims.empty() ? Dim(0) : output.type.dims.back();
+      if (rows.fixed() && vocab.fixed() && rows.offset >= vocab.offset) continue;
+      return corrupt("a table of {} rows for {} logits", rows.offset, vocab.offset);
+    }
+    return ok_status();
+  }
+
+  const engine::Manifest& manifest_;
+  const engine::Program& program_;
+};
+
+}  // namespace
+
+Status check_programs(const engine::Manifest& manifest) {
+  for (const engine::Program& program : manifest.programs) {
+    RETURN_IF_ERROR(Checker(manifest, program).check());
+  }
+  return ok_status();
+}
+
+}  // namespace ramjet::compiler
