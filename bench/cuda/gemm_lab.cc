@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "device/cuda/handles.h"
+#include "device/cuda/nvrtc.h"
 #include "kernels/cuda/device_sources.h"
 #include "kernels/cuda/gemm_sm90.h"
 
@@ -17,7 +18,6 @@ namespace ramjet {
 namespace {
 
 namespace cu = device::cuda;
-using kernels::cuda::GemmSm90Arguments;
 using kernels::cuda::GemmSm90Config;
 
 const char* const kLabSource = R"CUDA(
@@ -67,7 +67,7 @@ extern "C" __global__ void oracle(const uint8_t* w, const uint8_t* x, const floa
     float sum = 0;
     for (int c = 0; c < k; ++c)
       sum += widen(w, tiled(row, (uint64_t)c * size, (uint64_t)k * size) / size, fp8) * widen(x, (uint64_t)t * k + c, fp8);
-    sums[p] = fp8 ? sum * sw[row] * sx[t] : sum;
+    sums[p] = fp8 ? sum * sw[gated ? o / 16 * 32 + o % 16 + 16 * p : o] * sx[t] : sum;
   }
   float v = gated ? sums[0] / (1.0f + __expf(-sums[0])) * sums[1] : sums[0];
   y[i] = v + (residual && !gated ? to_float(residual[(uint64_t)t * out_n + o]) : 0.0f);
@@ -100,7 +100,29 @@ T take(Result<T> result) {
 struct Case {
   GemmSm90Config config;
   int tokens = 0;
+  bool gated() const { return config.accumulators == 2; }
+  bool residual() const { return !config.operands.empty(); }
 };
+
+Case make_case(GemmSm90Config config, int tokens, bool gated = false, bool residual = false) {
+  config.accumulators = gated ? 2 : 1;
+  if (gated) config.epilogue = take(PointwiseProgram::parse("2: r2=silu(r0) r3=mul(r2,r1) -> r3"));
+  if (residual) {
+    config.epilogue = take(PointwiseProgram::parse("2: r2=add(r0,r1) -> r2"));
+    config.operands = {{.by_token = true, .by_feature = true}};
+  }
+  return {config, tokens};
+}
+
+cu::NvrtcSource source_of(const GemmSm90Config& config) {
+  cu::NvrtcSource source;
+  source.name = "gemm";
+  source.arch = "sm_90a";
+  source.source = gemm_sm90_source(config);
+  source.defines = gemm_sm90_defines(config);
+  for (const auto& s : kernels::cuda::device_sources()) source.headers.push_back({s.name, s.text});
+  return source;
+}
 
 class Lab {
  public:
@@ -130,7 +152,7 @@ class Lab {
     const uint64_t size = g.fp8 ? 1 : 2;
     const uint64_t w_bytes = static_cast<uint64_t>(g.n * g.k) * size;
     const int copies = static_cast<int>(std::min<uint64_t>(16, 1 + (300ull << 20) / w_bytes));
-    const int64_t out_n = g.gated ? g.n / 2 : g.n;
+    const int64_t out_n = g.n / g.accumulators;
     const uint64_t y_count = static_cast<uint64_t>(out_n) * static_cast<uint64_t>(c.tokens);
     const uint64_t x_count = static_cast<uint64_t>(g.k) * static_cast<uint64_t>(c.tokens);
     auto w = take(cu::DeviceBuffer::allocate(w_bytes * static_cast<uint64_t>(copies)));
@@ -150,25 +172,28 @@ class Lab {
     call("fill_f32", 64, sx.get(), static_cast<uint64_t>(c.tokens), seed + 4);
     LAB_TRY(y.fill(0xff, stream_));  // NaN
 
-    auto compiled = take(cu::nvrtc_compile(gemm_sm90_source(g)));
+    auto compiled = take(cu::nvrtc_compile(source_of(g)));
     auto module = take(cu::Module::load(compiled.cubin));
     const unsigned shared = gemm_sm90_shared_bytes(g);
     auto function = take(module.function("gemm_sm90", shared));
-    const int grid = gemm_sm90_grid(g, c.tokens, info().multiprocessors);
-    auto workspace = take(cu::DeviceBuffer::allocate(gemm_sm90_workspace_bytes(g, grid)));
-    LAB_TRY(workspace.fill(0, stream_));
+    const int64_t most = (c.tokens + g.block_t - 1) / g.block_t * gemm_sm90_blocks_of_tile(g);
+    const int grid = static_cast<int>(std::min<int64_t>(most, info().multiprocessors));
+    auto workspace =
+        take(cu::DeviceBuffer::allocate(static_cast<uint64_t>(gemm_sm90_workspace_bytes(g, grid))));
+    auto flags = take(cu::DeviceBuffer::allocate(static_cast<uint64_t>(grid) * 4));
+    auto tokens = take(cu::DeviceBuffer::allocate(4));
+    LAB_TRY(flags.fill(0, stream_));
+    LAB_TRY(tokens.upload(std::as_bytes(std::span(&c.tokens, 1)), 0, stream_));
+    LAB_TRY(stream_.synchronize());
     cu::CuTensorMap map = tensor_map(g, x.get(), c.tokens);
     const auto launch = [&](int copy) {
-      GemmSm90Arguments a = {};
-      a.weights = w.get() + w_bytes * static_cast<uint64_t>(copy);
-      a.output = y.get();
-      a.weight_scales = sw.get();
-      a.token_scales = sx.get();
-      a.residual = residual.get();
-      a.partials = workspace.get();
-      a.flags = workspace.get() + gemm_sm90_flags_offset(g, grid);
-      a.tokens = c.tokens;
-      void* params[] = {&a, &map};
+      uint64_t weights = w.get() + w_bytes * static_cast<uint64_t>(copy);
+      uint64_t pointers[] = {workspace.get(), flags.get(),    tokens.get(), sw.get(),
+                             sx.get(),        residual.get(), y.get()};
+      std::vector<void*> params = {&map, &weights, &pointers[0], &pointers[1], &pointers[2]};
+      if (g.fp8) params.insert(params.end(), {&pointers[3], &pointers[4]});
+      if (c.residual()) params.push_back(&pointers[5]);
+      params.push_back(&pointers[6]);
       cu::LaunchShape shape;
       shape.grid[0] = static_cast<unsigned>(grid);
       shape.block[0] = 384;
@@ -181,8 +206,8 @@ class Lab {
     const uint64_t none = 0;
     LAB_TRY(sums.fill(0, stream_));
     call("oracle", static_cast<unsigned>((y_count + 255) / 256), w.get(), x.get(), sw.get(),
-         sx.get(), g.residual ? residual.get() : none, reference.get(), static_cast<int>(g.n),
-         static_cast<int>(g.k), c.tokens, g.fp8 ? 1 : 0, g.gated ? 1 : 0);
+         sx.get(), c.residual() ? residual.get() : none, reference.get(), static_cast<int>(g.n),
+         static_cast<int>(g.k), c.tokens, g.fp8 ? 1 : 0, c.gated() ? 1 : 0);
     call("compare", 1024, y.get(), reference.get(), y_count, sums.get());
     double host[3] = {};
     LAB_TRY(sums.download(std::as_writable_bytes(std::span(host)), 0, stream_));
@@ -196,11 +221,12 @@ class Lab {
     const bool good = host[2] == 0 && error < 6e-3;
     failures_ += !good;
     std::printf(
-        "%s n=%-6ld k=%-6ld m=%-5d bt=%-3d st=%-2d grid=%-3d %s err %.2e nan %.0f  %9.2f us %7.1f "
+        "%s n=%-6ld k=%-6ld m=%-5d bt=%-3d g=%-2d st=%-2d grid=%-3d %s err %.2e nan %.0f  %9.2f us "
+        "%7.1f "
         "TFLOP/s "
         "%6.3f TB/s\n",
         g.fp8 ? "fp8 " : "bf16", static_cast<long>(g.n), static_cast<long>(g.k), c.tokens,
-        g.block_t, gemm_sm90_stages(g), grid, good ? "ok " : "BAD", error, host[2], us,
+        g.block_t, g.group_t, gemm_sm90_stages(g), grid, good ? "ok " : "BAD", error, host[2], us,
         flops / us * 1e-6, bytes / us * 1e-6);
     std::fflush(stdout);
     rows.push_back({{"dtype", g.fp8 ? "fp8" : "bf16"},
@@ -208,8 +234,8 @@ class Lab {
                     {"n", g.n},
                     {"k", g.k},
                     {"block_t", g.block_t},
-                    {"gated", g.gated},
-                    {"residual", g.residual},
+                    {"gated", c.gated()},
+                    {"residual", c.residual()},
                     {"error", error},
                     {"us", us},
                     {"tflops", flops / us * 1e-6},
@@ -274,10 +300,9 @@ int run_lab(int argc, char** argv) {
   for (bool fp8 : {false, true}) {
     for (int m : {1, 7, 33, 130, 300, 1000}) {
       for (int variant = 0; variant < 3; ++variant) {
-        Case c{{.n = 1280, .k = 1792, .fp8 = fp8, .block_t = best_block(m)}, m};
-        c.config.gated = variant == 1;
-        c.config.residual = variant == 2;
-        lab.run(c, rows);
+        lab.run(make_case({.n = 1280, .k = 1792, .fp8 = fp8, .block_t = best_block(m)}, m,
+                          variant == 1, variant == 2),
+                rows);
       }
     }
   }
@@ -286,13 +311,16 @@ int run_lab(int argc, char** argv) {
                                                   {28672, 4096}, {4096, 14336}, {128256, 4096}};
     for (const auto& [n, k] : shapes) {
       for (int m : {1, 16, 64, 128, 256}) {
-        Case c{{.n = n, .k = k, .fp8 = fp8, .block_t = best_block(m)}, m};
-        if (n % 128 == 0) lab.run(c, rows);
+        lab.run(make_case({.n = n, .k = k, .fp8 = fp8, .block_t = best_block(m)}, m), rows);
       }
     }
     for (int t : {128, 256}) {
       for (int64_t size : {4096, 8192}) {
-        lab.run({{.n = size, .k = size, .fp8 = fp8, .block_t = t}, static_cast<int>(size)}, rows);
+        for (int group : {4, 8, 16}) {
+          lab.run(make_case({.n = size, .k = size, .fp8 = fp8, .block_t = t, .group_t = group},
+                            static_cast<int>(size)),
+                  rows);
+        }
       }
     }
   }

@@ -2,10 +2,15 @@
 // spills and shared memory.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <regex>
 #include <set>
 
+#include "device/cuda/nvrtc.h"
+#include "kernels/cuda/cuda_tactics.h"
+#include "kernels/cuda/device_sources.h"
 #include "kernels/cuda/gemm_sm90.h"
+#include "kernels/cuda/pointwise_codegen.h"
 
 namespace ramjet::kernels::cuda {
 namespace {
@@ -27,6 +32,26 @@ Resources resources_of(const std::string& log) {
   return out;
 }
 
+GemmSm90Config gemm_config(bool fp8, int block_t, int accumulators) {
+  GemmSm90Config config{.n = 4096, .k = 4096, .fp8 = fp8, .block_t = block_t};
+  config.accumulators = accumulators;
+  const std::string_view program =
+      accumulators == 2 ? "2: r2=silu(r0) r3=mul(r2,r1) -> r3" : "2: r2=add(r0,r1) -> r2";
+  config.epilogue = PointwiseProgram::parse(program).value();
+  if (accumulators == 1) config.operands = {{.by_token = true, .by_feature = true}};
+  return config;
+}
+
+Result<device::cuda::NvrtcResult> compile_gemm(const GemmSm90Config& config) {
+  device::cuda::NvrtcSource source;
+  source.name = "gemm";
+  source.arch = "sm_90a";
+  source.source = gemm_sm90_source(config);
+  source.defines = gemm_sm90_defines(config);
+  for (const DeviceSource& s : device_sources()) source.headers.push_back({s.name, s.text});
+  return device::cuda::nvrtc_compile(source);
+}
+
 class GemmMatrix : public testing::TestWithParam<std::tuple<bool, int>> {};
 
 TEST_P(GemmMatrix, CompilesWithinItsBudget) {
@@ -34,13 +59,11 @@ TEST_P(GemmMatrix, CompilesWithinItsBudget) {
     GTEST_SKIP() << version.error().message;
   }
   const auto [fp8, block_t] = GetParam();
-  for (bool gated : {false, true}) {
-    GemmSm90Config config{.n = 4096, .k = 4096, .fp8 = fp8, .block_t = block_t};
-    config.gated = gated;
-    config.residual = !gated;
+  for (int accumulators : {1, 2}) {
+    const GemmSm90Config config = gemm_config(fp8, block_t, accumulators);
     EXPECT_GE(gemm_sm90_stages(config), 4);
     EXPECT_LE(gemm_sm90_shared_bytes(config), 227u << 10);
-    auto result = device::cuda::nvrtc_compile(gemm_sm90_source(config));
+    auto result = compile_gemm(config);
     ASSERT_TRUE(result.ok()) << result.error().message;
     const Resources used = resources_of(result->log);
     EXPECT_GT(used.registers, 0) << result->log;
@@ -55,16 +78,81 @@ INSTANTIATE_TEST_SUITE_P(Sm90, GemmMatrix,
                          testing::Combine(testing::Bool(),
                                           testing::Values(8, 16, 32, 64, 128, 256)));
 
+TEST(GemmEpilogue, OddSizesAndSeveralOutputsCompile) {
+  if (auto version = device::cuda::nvrtc_version(); !version.ok()) {
+    GTEST_SKIP() << version.error().message;
+  }
+  GemmSm90Config config{.n = 61, .k = 72, .block_t = 16, .fixed_tokens = 5};
+  config.epilogue =
+      PointwiseProgram::parse("4: r4=add(r0,r1) r5=mul(r4,r2) r6=gelu(r5) r7=max(r6,r3) -> r7,r4")
+          .value();
+  config.operands = {{.dtype = DType::kF32, .by_feature = true}, {.by_token = true}, {}};
+  config.outputs = {DType::kF32, DType::kBf16};
+  auto result = compile_gemm(config);
+  EXPECT_TRUE(result.ok()) << result.error().message;
+}
+
+/// Every op is known to the code generator.
+TEST(PointwiseCodegen, AllOpsCompile) {
+  if (auto version = device::cuda::nvrtc_version(); !version.ok()) {
+    GTEST_SKIP() << version.error().message;
+  }
+  PointwiseProgram program{.num_inputs = 3, .instrs = {}, .outputs = {}};
+  for (int op = 0; op <= static_cast<int>(PointwiseOp::kCastF16); ++op) {
+    program.instrs.push_back({static_cast<PointwiseOp>(op), 0, 1, 2, 1.5f});
+    program.outputs.push_back(static_cast<int16_t>(3 + op));
+  }
+  device::cuda::NvrtcSource source;
+  source.name = "pointwise";
+  source.arch = "sm_80";
+  source.source = "#include \"pointwise.cuh\"\n" + pointwise_function(program, "apply") +
+                  "extern \"C\" __global__ void run(const float* x, float* y) {\n"
+                  "  const float in[3] = {x[0], x[1], x[2]};\n  float out[" +
+                  std::to_string(program.outputs.size()) +
+                  "];\n  apply(in, out);\n  for (int i = 0; i < " +
+                  std::to_string(program.outputs.size()) + "; ++i) y[i] = out[i];\n}\n";
+  for (const DeviceSource& s : device_sources()) source.headers.push_back({s.name, s.text});
+  const auto result = device::cuda::nvrtc_compile(source);
+  EXPECT_TRUE(result.ok()) << result.error().message << source.source;
+}
+
 TEST(GemmLayout, IsABijectionIntoTiles) {
   constexpr int64_t kRows = 128, kBytes = 256;
   std::set<int64_t> seen;
   for (int64_t r = 0; r < kRows; ++r) {
-    for (int64_t b = 0; b < kBytes; ++b) seen.insert(gemm_sm90_weight_offset(r, b, kBytes));
+    for (int64_t b = 0; b < kBytes; ++b) seen.insert(gemm_sm90_weight_offset(r, b, kBytes / 128));
   }
   EXPECT_EQ(seen.size(), static_cast<size_t>(kRows * kBytes));
   EXPECT_EQ(*seen.rbegin(), kRows * kBytes - 1);
-  EXPECT_EQ(gemm_sm90_weight_offset(1, 0, kBytes), 128 + 16);    // unit 0 ^ 1
-  EXPECT_EQ(gemm_sm90_weight_offset(0, 128, kBytes), 64 * 128);  // the next k block
+  EXPECT_EQ(gemm_sm90_weight_offset(1, 0, 2), 128 + 16);    // unit 0 ^ 1
+  EXPECT_EQ(gemm_sm90_weight_offset(0, 128, 2), 64 * 128);  // the next k block
+}
+
+TEST(GemmLayout, PairsMeetEightRowsApart) {
+  std::set<int64_t> seen;
+  for (int64_t feature = 0; feature < 48; ++feature) {
+    // The compiler lays tiles of 16 rows of each weight in turn.
+    const int64_t gate = gemm_sm90_pair_row(feature / 16 * 32 + feature % 16);
+    const int64_t up = gemm_sm90_pair_row(feature / 16 * 32 + feature % 16 + 16);
+    EXPECT_EQ(gate, feature / 8 * 16 + feature % 8);
+    EXPECT_EQ(up, gate + 8);
+    seen.insert({gate, up});
+  }
+  EXPECT_EQ(seen.size(), 96u);
+  EXPECT_EQ(*seen.rbegin(), 95);
+}
+
+TEST(GemmLayout, PadsRowsAndColumnsWithZeros) {
+  for (const WeightLayout& layout : layouts()) {
+    constexpr int64_t kRows = 96, kCols = 72;  // bf16: 144 bytes a row
+    const auto bytes = static_cast<size_t>(layout.packed_bytes(kRows, kCols, DType::kBf16));
+    ASSERT_EQ(bytes, 128u * 256u);
+    const std::vector<std::byte> source(kRows * kCols * 2, std::byte{1});
+    std::vector<std::byte> out(bytes, std::byte{7});
+    layout.pack(source, kRows, kCols, DType::kBf16, out);
+    EXPECT_EQ(std::count(out.begin(), out.end(), std::byte{1}), kRows * kCols * 2) << layout.name;
+    EXPECT_EQ(std::count(out.begin(), out.end(), std::byte{7}), 0) << layout.name;
+  }
 }
 
 }  // namespace

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 
-#include "kernels/cuda/device_sources.h"
+#include "base/result.h"
+#include "kernels/cuda/pointwise_codegen.h"
 
 namespace ramjet::kernels::cuda {
 namespace {
@@ -15,11 +16,12 @@ int stage_bytes(const GemmSm90Config& c) { return (kBlockW + c.block_t) * kRowBy
 
 int store_bytes(const GemmSm90Config& c) {
   const int tokens = std::min(c.block_t, 32);
-  const int width = c.gated ? kBlockW / 2 : kBlockW;
-  return (tokens * (width + 8) * 2 + 127) / 128 * 128;
+  const int width = kBlockW / c.accumulators;
+  return (c.accumulators * tokens * (width + 4) * 4 + 127) / 128 * 128;
 }
 
-int64_t k_blocks(const GemmSm90Config& c) { return c.k * (c.fp8 ? 1 : 2) / kRowBytes; }
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t k_blocks(const GemmSm90Config& c) { return ceil_div(c.k * (c.fp8 ? 1 : 2), kRowBytes); }
 
 /// wgmma_product() for 64 x n: an instruction with n / 2 accumulators is too long to write by hand.
 std::string wgmma_product(int n, bool fp8) {
@@ -39,6 +41,83 @@ std::string wgmma_product(int n, bool fp8) {
       count, count + 2, shape, registers, count, count + 1, fp8 ? "" : ", 0, 0", operands);
 }
 
+/// struct Epilogue and the parameters that fill it.
+std::string epilogue_struct(const GemmSm90Config& c) {
+  std::string fields, parameters, values;
+  const auto field = [&](std::string_view type, const std::string& name) {
+    fields += fmt::format("  {} {};\n", type, name);
+    parameters += fmt::format(", {} {}", type, name);
+    values += fmt::format("{}{}", values.empty() ? "" : ", ", name);
+  };
+  if (c.fp8) {
+    field("const float*", "weight_scales");
+    field("const float*", "token_scales");
+  }
+  for (size_t i = 0; i < c.operands.size(); ++i) {
+    field(fmt::format("const {}*", device_type(c.operands[i].dtype)), fmt::format("operand{}", i));
+  }
+  for (size_t i = 0; i < c.outputs.size(); ++i) {
+    field(fmt::format("{}*", device_type(c.outputs[i])), fmt::format("output{}", i));
+  }
+  return fmt::format(
+      "struct Epilogue {{\n{}}};\n#define EPILOGUE_PARAMETERS {}\n#define EPILOGUE_VALUES {{{}}}\n",
+      fields, parameters, values);
+}
+
+/// Where an operand's element for (token, feature) lies.
+std::string_view operand_index(const GemmOperand& operand) {
+  if (operand.by_token && operand.by_feature) return "at";
+  if (operand.by_feature) return "feature";
+  return operand.by_token ? "token" : "0";
+}
+
+/// epilogue_store(): scales, the program, stores, of kCount neighbouring features.
+std::string epilogue_store(const GemmSm90Config& c) {
+  const int64_t n = c.n / c.accumulators;
+  std::string body =
+      fmt::format("  const int64_t at = static_cast<int64_t>(token) * {} + feature;\n", n);
+  if (c.fp8) {
+    body += "  const float token_scale = e.token_scales[token];\n";
+    for (int a = 0; a < c.accumulators; ++a) {
+      // Scales lie in the order of the engine's weight: tiles of 16 of each in turn.
+      body += fmt::format(
+          "  float scale{0}[kCount];\n  load_elements(e.weight_scales, {1}, scale{0});\n"
+          "  for (int i = 0; i < kCount; ++i) acc[{0}][i] *= scale{0}[i] * token_scale;\n",
+          a,
+          c.accumulators == 1 ? "feature"
+                              : fmt::format("feature / 16 * 32 + feature % 16 + {}", 16 * a));
+    }
+  }
+  std::string inputs;
+  for (int a = 0; a < c.accumulators; ++a) inputs += fmt::format("acc[{}][i], ", a);
+  for (size_t i = 0; i < c.operands.size(); ++i) {
+    const GemmOperand& operand = c.operands[i];
+    if (operand.by_feature) {
+      body += fmt::format("  float x{0}[kCount];\n  load_elements(e.operand{0}, {1}, x{0});\n", i,
+                          operand_index(operand));
+      inputs += fmt::format("x{}[i], ", i);
+    } else {
+      body += fmt::format("  const float x{0} = to_float(e.operand{0}[{1}]);\n", i,
+                          operand_index(operand));
+      inputs += fmt::format("x{}, ", i);
+    }
+  }
+  const size_t outputs = c.outputs.size();
+  body += fmt::format(
+      "  float y[{0}][kCount];\n#pragma unroll\n  for (int i = 0; i < kCount; ++i) {{\n"
+      "    const float in[] = {{{1}}};\n    float out[{0}];\n    epilogue_program(in, out);\n"
+      "#pragma unroll\n    for (int o = 0; o < {0}; ++o) y[o][i] = out[o];\n  }}\n",
+      outputs, inputs);
+  for (size_t o = 0; o < outputs; ++o) {
+    body += fmt::format("  store_elements(e.output{0}, at, y[{0}]);\n", o);
+  }
+  return fmt::format(
+      "template <int kCount>\n__device__ __forceinline__ void epilogue_store(const Epilogue& e, "
+      "int "
+      "token, int feature,\n    float (&acc)[{}][kCount]) {{\n{}}}\n",
+      c.accumulators, body);
+}
+
 }  // namespace
 
 int gemm_sm90_stages(const GemmSm90Config& config) {
@@ -52,45 +131,53 @@ unsigned gemm_sm90_shared_bytes(const GemmSm90Config& config) {
   return static_cast<unsigned>(stages * stage_bytes(config) + store_bytes(config) + stages * 16);
 }
 
-uint64_t gemm_sm90_flags_offset(const GemmSm90Config& config, int blocks) {
-  return static_cast<uint64_t>(blocks) * kBlockW * static_cast<uint64_t>(config.block_t) * 4;
-}
-uint64_t gemm_sm90_workspace_bytes(const GemmSm90Config& config, int blocks) {
-  return gemm_sm90_flags_offset(config, blocks) + static_cast<uint64_t>(blocks) * 4;
+int64_t gemm_sm90_workspace_bytes(const GemmSm90Config& config, int blocks) {
+  return static_cast<int64_t>(blocks) * kBlockW * config.block_t * 4;
 }
 
-int gemm_sm90_grid(const GemmSm90Config& config, int64_t tokens, int multiprocessors) {
-  const int64_t tiles_t = (tokens + config.block_t - 1) / config.block_t;
-  const int64_t units = config.n / kBlockW * tiles_t * k_blocks(config);
-  return static_cast<int>(std::clamp<int64_t>(units / 4, 1, multiprocessors));
+int64_t gemm_sm90_blocks_of_tile(const GemmSm90Config& config) {
+  constexpr int64_t kLeastRun = 4;  // k blocks: shorter runs cost more to join than they save
+  return std::max<int64_t>(1, ceil_div(config.n, kBlockW) * k_blocks(config) / kLeastRun);
 }
 
-device::cuda::NvrtcSource gemm_sm90_source(const GemmSm90Config& c) {
-  device::cuda::NvrtcSource source;
-  source.name = fmt::format("gemm_sm90_n{}_k{}_t{}{}{}", c.n, c.k, c.block_t, c.fp8 ? "_fp8" : "",
-                            c.gated ? "_gated" : "");
-  source.arch = "sm_90a";
-  for (const DeviceSource& s : device_sources()) source.headers.push_back({s.name, s.text});
-  source.source = "#include \"hopper.cuh\"\n" + wgmma_product(c.block_t, c.fp8) +
-                  "#include \"gemm_sm90.cuh\"\n";
-  source.defines = {fmt::format("GEMM_N={}", c.n),
-                    fmt::format("GEMM_K={}", c.k),
-                    fmt::format("GEMM_FP8={}", c.fp8 ? 1 : 0),
-                    fmt::format("BLOCK_T={}", c.block_t),
-                    fmt::format("STAGES={}", gemm_sm90_stages(c)),
-                    fmt::format("GROUP_T={}", c.group_t),
-                    fmt::format("GATED={}", c.gated ? 1 : 0),
-                    fmt::format("HAS_BIAS={}", c.bias ? 1 : 0),
-                    fmt::format("HAS_RESIDUAL={}", c.residual ? 1 : 0)};
-  return source;
+std::string gemm_sm90_source(const GemmSm90Config& c) {
+  PointwiseProgram program = c.epilogue;
+  if (program.empty()) program = {.num_inputs = 1, .instrs = {}, .outputs = {0}};
+  const bool fixed = c.fixed_tokens >= 0;
+  const std::string tokens =
+      fixed ? fmt::format("#define TOKENS_PARAMETER\n#define TOKENS_VALUE {}\n", c.fixed_tokens)
+            : "#define TOKENS_PARAMETER , const int* tokens\n#define TOKENS_VALUE *tokens\n";
+  return "#include \"hopper.cuh\"\n#include \"pointwise.cuh\"\n" + tokens +
+         wgmma_product(c.block_t, c.fp8) + pointwise_function(program, "epilogue_program") +
+         epilogue_struct(c) + epilogue_store(c) + "#include \"gemm_sm90.cuh\"\n";
 }
 
-int64_t gemm_sm90_weight_offset(int64_t row, int64_t column_byte, int64_t k_bytes) {
+std::vector<std::string> gemm_sm90_defines(const GemmSm90Config& c) {
+  return {fmt::format("GEMM_N={}", c.n),
+          fmt::format("GEMM_K={}", c.k),
+          fmt::format("GEMM_FP8={}", c.fp8 ? 1 : 0),
+          fmt::format("BLOCK_T={}", c.block_t),
+          fmt::format("STAGES={}", gemm_sm90_stages(c)),
+          fmt::format("GROUP_T={}", c.group_t),
+          fmt::format("ACCUMULATORS={}", c.accumulators)};
+}
+
+int64_t gemm_sm90_weight_offset(int64_t row, int64_t column_byte, int64_t k_blocks) {
   constexpr int64_t kTileRows = 64, kUnit = 16;
-  const int64_t tile = row / kTileRows * (k_bytes / kRowBytes) + column_byte / kRowBytes;
+  const int64_t tile = row / kTileRows * k_blocks + column_byte / kRowBytes;
   const int64_t r = row % kTileRows;
   const int64_t unit = column_byte % kRowBytes / kUnit;
   return (tile * kTileRows + r) * kRowBytes + (unit ^ (r % 8)) * kUnit + column_byte % kUnit;
+}
+
+int64_t gemm_sm90_packed_bytes(int64_t rows, int64_t cols, DType dtype) {
+  return ceil_div(rows, kBlockW) * kBlockW * ceil_div(cols * dtype_bytes(dtype), kRowBytes) *
+         kRowBytes;
+}
+
+int64_t gemm_sm90_pair_row(int64_t row) {
+  const int64_t within = row % 32, feature = within % 16;
+  return row - within + feature / 8 * 16 + within / 16 * 8 + feature % 8;
 }
 
 }  // namespace ramjet::kernels::cuda

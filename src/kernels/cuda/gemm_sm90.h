@@ -1,46 +1,60 @@
-// The Hopper GEMM from the host: its configurations, source and launch geometry.
+// The Hopper GEMM from the host: its configurations, source, launch geometry and weight layout.
 //
 // Plain values; free functions. See device/gemm_sm90.cuh for the algorithm.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
+#include <vector>
 
-#include "device/cuda/nvrtc.h"
+#include <ramjet/dtype.h>
+
+#include "op/pointwise_program.h"
 
 namespace ramjet::kernels::cuda {
 
+/// An operand of the epilogue: [T, N], [N], [T, 1] or one element.
+struct GemmOperand {
+  DType dtype = DType::kBf16;  // or f32
+  bool by_token = false;
+  bool by_feature = false;
+};
+
 struct GemmSm90Config {
-  int64_t n = 0;  // features: rows of W, a multiple of 128
-  int64_t k = 0;  // a multiple of 64 (bf16) or 128 (fp8)
+  int64_t n = 0;  // rows of W; of both weights together where there are two accumulators
+  int64_t k = 0;  // a multiple of 8 (bf16) or 16 (fp8)
   bool fp8 = false;
-  int block_t = 64;    // tokens of a tile: 8, 16, 32, 64, 128 or 256
-  int stages = 0;      // 0: what shared memory holds
-  int group_t = 8;     // token tiles that share weights in L2
-  bool gated = false;  // rows r and r + 8 of every 16 are gate and up
-  bool bias = false;
-  bool residual = false;
+  int block_t = 64;           // tokens of a tile: 8, 16, 32, 64, 128 or 256
+  int stages = 0;             // 0: what shared memory holds
+  int group_t = 8;            // token tiles that share weights in L2
+  int accumulators = 1;       // 2: gate and up of a feature
+  int64_t fixed_tokens = -1;  // -1: read from memory
+  PointwiseProgram epilogue;  // registers 0 .. accumulators-1 are the sums; empty: the sum
+  std::vector<GemmOperand> operands;
+  std::vector<DType> outputs = {DType::kBf16};
 };
 
 /// Stages that fit beside the store buffer in 227 KiB, at most 12.
 int gemm_sm90_stages(const GemmSm90Config& config);
 unsigned gemm_sm90_shared_bytes(const GemmSm90Config& config);
-/// Workspace for a grid of `blocks`: partial sums, then flags, which must be zero at first use.
-uint64_t gemm_sm90_workspace_bytes(const GemmSm90Config& config, int blocks);
-uint64_t gemm_sm90_flags_offset(const GemmSm90Config& config, int blocks);
-/// Blocks of the grid for `tokens`: all multiprocessors, or fewer when there is little to do.
-int gemm_sm90_grid(const GemmSm90Config& config, int64_t tokens, int multiprocessors);
-device::cuda::NvrtcSource gemm_sm90_source(const GemmSm90Config& config);
+/// Bytes of partial sums for a grid of `blocks`; each has one flag word beside.
+int64_t gemm_sm90_workspace_bytes(const GemmSm90Config& config, int blocks);
+/// Pieces of work in one token tile: a grid has at most one block for each.
+int64_t gemm_sm90_blocks_of_tile(const GemmSm90Config& config);
+/// The translation unit. Parameters of gemm_sm90(): the tensor map of X, weights, partial sums,
+/// flags, [const int* tokens], [f32 weight scales, f32 token scales], operands, outputs.
+std::string gemm_sm90_source(const GemmSm90Config& config);
+std::vector<std::string> gemm_sm90_defines(const GemmSm90Config& config);
 
-/// Arguments as the device declares them.
-struct GemmSm90Arguments {
-  uint64_t weights, output, weight_scales, token_scales, bias, residual, partials, flags;
-  int tokens;
-};
-
-/// Byte offset of element (row, column byte) in the tiled, swizzled weight layout of `k_bytes`
-/// bytes a row: tiles of 64 rows x 128 bytes; within one, 16-byte unit u of row r lies at unit
-/// u ^ (r % 8).
-int64_t gemm_sm90_weight_offset(int64_t row, int64_t column_byte, int64_t k_bytes);
+/// The layout "sm90.tile64x128.v1": tiles of 64 rows x 128 bytes, the k blocks of 64 rows in a run;
+/// within one, 16-byte unit u of row r lies at unit u ^ (r % 8). Rows are padded with zeros to 128,
+/// columns to 128 bytes.
+int64_t gemm_sm90_weight_offset(int64_t row, int64_t column_byte, int64_t k_blocks);
+int64_t gemm_sm90_packed_bytes(int64_t rows, int64_t cols, DType dtype);
+/// Row of the tiled matrix where a row of the engine's interleaved pair (tiles of 16 rows of each
+/// weight in turn) lies in "sm90.tile64x128_pair.v1": rows r and r + 8 of 16 are of one feature.
+int64_t gemm_sm90_pair_row(int64_t row);
 
 }  // namespace ramjet::kernels::cuda

@@ -1,8 +1,187 @@
+// matmul on Hopper: device/gemm_sm90.cuh, one tactic a token tile. Pairs of weights (two
+// accumulators) are interleaved by the compiler in tiles of 16 rows; their own layout moves the
+// rows of a pair to one thread's registers, and nothing else knows of it.
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+
 #include "kernels/cuda/cuda_tactics.h"
+#include "kernels/cuda/gemm_sm90.h"
+#include "kernels/cuda/pointwise_codegen.h"
 
 namespace ramjet::kernels::cuda {
+namespace {
 
-std::span<const Tactic> gemm_tactics() { return {}; }
-std::span<const WeightLayout> layouts() { return {}; }
+constexpr std::string_view kPlainLayout = "sm90.tile64x128.v1";
+constexpr std::string_view kPairLayout = "sm90.tile64x128_pair.v1";
+constexpr int64_t kRowBytes = 128, kUnit = 16;
+
+template <bool kPair>
+void pack(std::span<const std::byte> source, int64_t rows, int64_t cols, DType dtype,
+          std::span<std::byte> out) {
+  const int64_t row_bytes = cols * dtype_bytes(dtype);
+  const int64_t k_blocks = (row_bytes + kRowBytes - 1) / kRowBytes;
+  std::fill(out.begin(), out.end(), std::byte{0});
+  for (int64_t row = 0; row < rows; ++row) {
+    const std::byte* from = source.data() + row * row_bytes;
+    const int64_t to = kPair ? gemm_sm90_pair_row(row) : row;
+    for (int64_t at = 0; at < row_bytes; at += kUnit) {
+      std::memcpy(out.data() + gemm_sm90_weight_offset(to, at, k_blocks), from + at,
+                  static_cast<size_t>(std::min(kUnit, row_bytes - at)));
+    }
+  }
+}
+
+constexpr WeightLayout kLayouts[] = {
+    {kPlainLayout, gemm_sm90_packed_bytes, pack<false>},
+    {kPairLayout, gemm_sm90_packed_bytes, pack<true>},
+};
+
+size_t first_epilogue_operand(const MatmulDesc& matmul) {
+  return matmul.quant == WeightQuant::kFp8Channel ? 4 : 2;
+}
+
+/// How an operand broadcasts over out[T, N]; false if it does so in another way.
+bool classify(const TensorType& type, const TensorType& out, GemmOperand& operand) {
+  if (type.rank() > 2 || device_type(type.dtype).empty()) return false;
+  operand = {.dtype = type.dtype};
+  if (type.rank() >= 1 && type.dims.back() != Dim(1)) {
+    if (type.dims.back() != out.dims.back()) return false;
+    operand.by_feature = true;
+  }
+  if (type.rank() == 2 && type.dims[0] != Dim(1)) {
+    if (type.dims[0] != out.dims[0]) return false;
+    operand.by_token = true;
+  }
+  return true;
+}
+
+bool types_fit(const OpDesc& desc, const MatmulDesc& matmul) {
+  const bool fp8 = matmul.quant == WeightQuant::kFp8Channel;
+  const DType element = fp8 ? DType::kF8E4M3 : DType::kBf16;
+  if (desc.inputs.size() < first_epilogue_operand(matmul)) return false;
+  const TensorType &a = desc.inputs[0], &b = desc.inputs[1];
+  if (a.dtype != element || b.dtype != element || a.rank() != 2 || b.rank() != 2) return false;
+  if (!b.dims[0].fixed() || !b.dims[1].fixed() || a.dims[1] != b.dims[1]) return false;
+  if (b.dims[1].offset <= 0 || b.dims[1].offset * dtype_bytes(element) % kUnit != 0) return false;
+  const Dim& rows = a.dims[0];
+  if (!rows.fixed() && (rows.factor != 1 || rows.offset != 0)) return false;
+  for (const TensorType& out : desc.outputs) {
+    if (out.rank() != 2 || device_type(out.dtype).empty()) return false;
+    if (out.dims != desc.outputs[0].dims) return false;
+  }
+  return !desc.outputs.empty();
+}
+
+template <int kAccumulators, int kBlockT>
+bool supports(const OpDesc& desc) {
+  const auto* matmul = std::get_if<MatmulDesc>(desc.attrs);
+  if (matmul == nullptr || !matmul->transpose_b || matmul->accumulators != kAccumulators ||
+      !matmul->prologue.empty() || matmul->quant == WeightQuant::kInt8Channel ||
+      !types_fit(desc, *matmul)) {
+    return false;
+  }
+  // Features of a pair come in whole tiles of 16 of each weight.
+  const int64_t n = desc.inputs[1].dims[0].offset;
+  if (kAccumulators == 2 && n % 32 != 0) return false;
+  for (size_t i = first_epilogue_operand(*matmul); i < desc.inputs.size(); ++i) {
+    GemmOperand operand;
+    if (!classify(desc.inputs[i], desc.outputs[0], operand)) return false;
+  }
+  // A tile of which more than half stays empty is no candidate.
+  const Dim& rows = desc.inputs[0].dims[0];
+  const int64_t most =
+      rows.fixed() ? rows.offset : desc.symbols[static_cast<size_t>(rows.symbol)].max;
+  return kBlockT == 8 || most > kBlockT / 2;
+}
+
+GemmSm90Config config_of(const OpDesc& desc, const Tactic& tactic) {
+  const auto& matmul = std::get<MatmulDesc>(*desc.attrs);
+  GemmSm90Config config;
+  config.n = desc.inputs[1].dims[0].offset;
+  config.k = desc.inputs[1].dims[1].offset;
+  config.fp8 = matmul.quant == WeightQuant::kFp8Channel;
+  config.block_t = tactic.variant;
+  config.accumulators = static_cast<int>(matmul.accumulators);
+  const Dim& rows = desc.inputs[0].dims[0];
+  if (rows.fixed()) config.fixed_tokens = rows.offset;
+  config.epilogue = matmul.epilogue;
+  for (size_t i = first_epilogue_operand(matmul); i < desc.inputs.size(); ++i) {
+    GemmOperand operand;
+    classify(desc.inputs[i], desc.outputs[0], operand);
+    config.operands.push_back(operand);
+  }
+  config.outputs.clear();
+  for (const TensorType& out : desc.outputs) config.outputs.push_back(out.dtype);
+  return config;
+}
+
+DeviceLaunch launch_of(const OpDesc& desc, const GemmSm90Config& config, int multiprocessors) {
+  const Dim rows = desc.inputs[0].dims[0];
+  const int64_t element = config.fp8 ? 1 : 2;
+  DeviceLaunch launch;
+  launch.entry = "gemm_sm90";
+  launch.grid = {
+      LaunchExtent::ceil(rows, config.block_t, gemm_sm90_blocks_of_tile(config), multiprocessors),
+      1, 1};
+  launch.block = 384;
+  launch.shared_bytes = gemm_sm90_shared_bytes(config);
+  launch.args = {LaunchArg::tensor_map(0), LaunchArg::input(1), LaunchArg::workspace(),
+                 LaunchArg::flags()};
+  if (!rows.fixed()) launch.args.push_back(LaunchArg::symbol(rows.symbol));
+  for (size_t i = 2; i < desc.inputs.size(); ++i) {
+    launch.args.push_back(LaunchArg::input(static_cast<int>(i)));
+  }
+  for (size_t i = 0; i < desc.outputs.size(); ++i) {
+    launch.args.push_back(LaunchArg::output(static_cast<int>(i)));
+  }
+  launch.maps = {{.base = LaunchArg::input(0),
+                  .dtype = desc.inputs[0].dtype,
+                  .extents = {config.k, rows},
+                  .strides = {config.k * element},
+                  .box = {kRowBytes / element, config.block_t},
+                  .swizzle_bytes = 128}};
+  return launch;
+}
+
+void plan(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts, DevicePlan& plan) {
+  const GemmSm90Config config = config_of(desc, tactic);
+  DeviceModule module;
+  module.name = fmt::format("gemm_sm90_n{}_k{}_t{}{}{}", config.n, config.k, config.block_t,
+                            config.fp8 ? "_fp8" : "", config.accumulators == 2 ? "_pair" : "");
+  module.source = gemm_sm90_source(config);
+  module.defines = gemm_sm90_defines(config);
+  plan.modules = {std::move(module)};
+  plan.launches = {launch_of(desc, config, facts.multiprocessors)};
+  plan.workspace_bytes = gemm_sm90_workspace_bytes(config, facts.multiprocessors);
+  plan.flags_bytes = facts.multiprocessors * int64_t{4};
+}
+
+/// The largest tile that is a candidate is likely the best: larger ones have priority.
+template <int kAccumulators, int kBlockT>
+constexpr Tactic tactic(std::string_view name, int priority) {
+  return {.name = name,
+          .op = OpKind::kMatmul,
+          .priority = priority,
+          .supports = supports<kAccumulators, kBlockT>,
+          .weight_layout = kAccumulators == 2 ? kPairLayout : kPlainLayout,
+          .sm = 90,
+          .variant = kBlockT,
+          .plan = plan};
+}
+
+constexpr Tactic kTactics[] = {
+    tactic<1, 8>("sm90.gemm_t8.v1", 50),          tactic<1, 16>("sm90.gemm_t16.v1", 51),
+    tactic<1, 32>("sm90.gemm_t32.v1", 52),        tactic<1, 64>("sm90.gemm_t64.v1", 53),
+    tactic<1, 128>("sm90.gemm_t128.v1", 54),      tactic<1, 256>("sm90.gemm_t256.v1", 55),
+    tactic<2, 8>("sm90.gemm_pair_t8.v1", 50),     tactic<2, 16>("sm90.gemm_pair_t16.v1", 51),
+    tactic<2, 32>("sm90.gemm_pair_t32.v1", 52),   tactic<2, 64>("sm90.gemm_pair_t64.v1", 53),
+    tactic<2, 128>("sm90.gemm_pair_t128.v1", 54), tactic<2, 256>("sm90.gemm_pair_t256.v1", 55),
+};
+
+}  // namespace
+
+std::span<const Tactic> gemm_tactics() { return kTactics; }
+std::span<const WeightLayout> layouts() { return kLayouts; }
 
 }  // namespace ramjet::kernels::cuda

@@ -4,43 +4,45 @@
 // W lies in tiles of 64 rows x 128 bytes, already swizzled, tile (w / 64, k block) at
 // (w / 64 * kKBlocks + k block) * 8 KiB: a tile is one contiguous copy. X comes by tensor map.
 // One producer warp keeps kStages tiles in flight; two math warpgroups of 64 rows each consume.
-// Work is cut into equal runs of k blocks over all blocks of the grid (stream-K, Osama et al.
-// 2023): a run that ends inside a tile leaves its partial sums in the workspace for the block that
-// finishes the tile. A block does its unfinished tile first, so that nobody waits for long; the
-// order of additions is fixed, so results are the same from run to run for one grid.
+// Whole waves of tiles are computed each by one block, neighbours at a time so that they share
+// operands in L2; what is left is cut into equal runs of k blocks over all blocks of the grid
+// (stream-K, Osama et al. 2023): a run that ends inside a tile leaves its partial sums in the
+// workspace for the block that finishes the tile. A block does its unfinished tile first, so that
+// nobody waits for long; the order of additions is fixed, so results are the same from run to run
+// for one grid.
 //
-// Defined by the host: GEMM_N, GEMM_K (padded to tiles), GEMM_FP8, BLOCK_T, STAGES, GATED,
-// OUT_BF16, HAS_BIAS, HAS_RESIDUAL, GROUP_T; wgmma_product() for 64 x BLOCK_T.
+// Given by the host before this file: GEMM_N, GEMM_K, GEMM_FP8, BLOCK_T, STAGES, ACCUMULATORS,
+// GROUP_T; wgmma_product() for 64 x BLOCK_T; struct Epilogue with epilogue_store(), its
+// EPILOGUE_PARAMETERS and EPILOGUE_VALUES; TOKENS_PARAMETER and TOKENS_VALUE.
 #pragma once
 
 #include "hopper.cuh"
+#include "pointwise.cuh"
 
 constexpr int kBlockW = 128;
 constexpr int kRowBytes = 128;  // of K, in a stage
 constexpr int kElementBytes = GEMM_FP8 ? 1 : 2;
 constexpr int kBlockK = kRowBytes / kElementBytes;
-constexpr int kKBlocks = GEMM_K / kBlockK;
-constexpr int kTilesW = GEMM_N / kBlockW;
+constexpr int kKBlocks = (GEMM_K + kBlockK - 1) / kBlockK;
+constexpr int kTilesW = (GEMM_N + kBlockW - 1) / kBlockW;
 constexpr int kTileBytes = 64 * kRowBytes;
 constexpr int kStageW = 2 * kTileBytes;
 constexpr int kStageX = BLOCK_T * kRowBytes;
 constexpr int kMathThreads = 256;
 constexpr int kChunkT = BLOCK_T < 32 ? BLOCK_T : 32;  // tokens stored at a time
-constexpr int kOutW = GATED ? kBlockW / 2 : kBlockW;
-constexpr int kStoreStride = kOutW + 8;  // bf16; the pad keeps stmatrix free of conflicts
-constexpr int kStoreBytes = kChunkT * kStoreStride * 2;
+constexpr int kOutW = kBlockW / ACCUMULATORS;
+constexpr int kOutN = GEMM_N / ACCUMULATORS;
+constexpr int kVector = kOutN % 8 == 0 ? 8 : 1;  // elements of a row that a thread finishes
+constexpr int kStoreStride = kOutW + 4;          // f32; the pad keeps stores free of conflicts
+constexpr int kStoreBytes = ACCUMULATORS * kChunkT * kStoreStride * 4;
 constexpr int kKSteps = kRowBytes / 32;  // wgmma's k is 32 bytes
 
 struct GemmArguments {
   const uint8_t* weights;
-  void* output;                // bf16 [tokens, N]
-  const float* weight_scales;  // [N], fp8
-  const float* token_scales;   // [tokens], fp8
-  const bf16_t* bias;          // [N]
-  const bf16_t* residual;      // [tokens, N]
-  float* partials;             // [grid, kBlockW * BLOCK_T]
-  uint32_t* flags;             // [grid], zero between launches
+  float* partials;  // [grid, kBlockW * BLOCK_T]
+  uint32_t* flags;  // [grid], zero between launches
   int tokens;
+  Epilogue epilogue;
 };
 
 struct Tile {
@@ -57,27 +59,41 @@ __device__ __forceinline__ Tile tile_at(int index, int tiles_t) {
   return {rest / width, first + rest % width};
 }
 
-/// The runs of k blocks of this grid block, its last tile first.
+/// What this block computes: its run of k blocks, the last tile first, then its whole tiles.
 struct Pieces {
+  int direct;  // tiles [0, direct) are whole, the others cut
   int64_t begin, end;
-  int tile;  // current; runs down to begin / kKBlocks
+  int tile;
+  bool streaming;
 
   __device__ Pieces(int tiles, int block, int blocks) {
-    const int64_t units = static_cast<int64_t>(tiles) * kKBlocks;
-    begin = units * block / blocks;
-    end = units * (block + 1) / blocks;
-    tile = static_cast<int>((end - 1) / kKBlocks);
+    const int waves = tiles / blocks;
+    direct = waves * blocks == tiles ? tiles : (waves > 1 ? (waves - 1) * blocks : 0);
+    const int64_t units = static_cast<int64_t>(tiles - direct) * kKBlocks;
+    const int64_t offset = static_cast<int64_t>(direct) * kKBlocks;
+    begin = offset + units * block / blocks;
+    end = offset + units * (block + 1) / blocks;
+    streaming = begin < end;
+    tile = streaming ? static_cast<int>((end - 1) / kKBlocks) : block;
   }
-  __device__ bool valid() const {
-    return begin < end && tile >= static_cast<int>(begin / kKBlocks);
+  __device__ bool valid() const { return streaming || tile < direct; }
+  __device__ void next() {
+    if (!streaming) {
+      tile += gridDim.x;
+    } else if (tile > static_cast<int>(begin / kKBlocks)) {
+      --tile;
+    } else {
+      streaming = false;
+      tile = blockIdx.x;
+    }
   }
   __device__ int first_k() const {
     const int64_t start = static_cast<int64_t>(tile) * kKBlocks;
-    return begin > start ? static_cast<int>(begin - start) : 0;
+    return streaming && begin > start ? static_cast<int>(begin - start) : 0;
   }
   __device__ int last_k() const {
     const int64_t start = static_cast<int64_t>(tile) * kKBlocks;
-    return end < start + kKBlocks ? static_cast<int>(end - start) : kKBlocks;
+    return streaming && end < start + kKBlocks ? static_cast<int>(end - start) : kKBlocks;
   }
 };
 
@@ -100,8 +116,11 @@ __device__ __forceinline__ void load_weights(const GemmArguments& g, uint8_t* st
 
 __device__ void produce(const GemmArguments& g, const void* map, uint8_t* stages, uint64_t* full,
                         uint64_t* empty, int tiles_t) {
-  const uint64_t once = policy_evict_first(), kept = policy_evict_last();
-  const uint64_t weight_policy = tiles_t > 1 ? kept : once;
+  // Weights that one tile of tokens reads are read once; many tiles share both operands alike.
+  const uint64_t weight_policy = tiles_t > 4   ? policy_evict_normal()
+                                 : tiles_t > 1 ? policy_evict_last()
+                                               : policy_evict_first();
+  const uint64_t kept = tiles_t > 4 ? policy_evict_normal() : policy_evict_last();
   // Weights do not depend on the kernel before this one: the first stages' go out before the wait.
   Pieces ahead(kTilesW * tiles_t, blockIdx.x, gridDim.x);
   int early = 0;
@@ -115,7 +134,7 @@ __device__ void produce(const GemmArguments& g, const void* map, uint8_t* stages
   wait_dependencies();
   Ring ring;
   int step = 0;
-  for (Pieces p(kTilesW * tiles_t, blockIdx.x, gridDim.x); p.valid(); --p.tile) {
+  for (Pieces p(kTilesW * tiles_t, blockIdx.x, gridDim.x); p.valid(); p.next()) {
     const Tile tile = tile_at(p.tile, tiles_t);
     for (int k = p.first_k(); k < p.last_k(); ++k, ++step, ring.advance()) {
       uint8_t* stage = stages + ring.stage * (kStageW + kStageX);
@@ -130,10 +149,10 @@ __device__ void produce(const GemmArguments& g, const void* map, uint8_t* stages
 }
 
 /// Adds what the blocks before this one computed of the tile, in the order of k.
-__device__ __forceinline__ void gather(const GemmArguments& g, float (&acc)[BLOCK_T / 2], int tile,
-                                       int tiles, int thread) {
-  const int64_t units = static_cast<int64_t>(tiles) * kKBlocks;
-  const int64_t start = static_cast<int64_t>(tile) * kKBlocks;
+__device__ __forceinline__ void gather(const GemmArguments& g, float (&acc)[BLOCK_T / 2],
+                                       const Pieces& p, int tiles, int thread) {
+  const int64_t units = static_cast<int64_t>(tiles - p.direct) * kKBlocks;
+  const int64_t start = static_cast<int64_t>(p.tile - p.direct) * kKBlocks;
   int first = static_cast<int>(start * gridDim.x / units);
   while (units * (first + 1) / gridDim.x <= start) ++first;
   for (int block = first; block < static_cast<int>(blockIdx.x); ++block) {
@@ -165,83 +184,44 @@ __device__ __forceinline__ void leave_partial(const GemmArguments& g,
   }
 }
 
-__device__ __forceinline__ float silu(float x) { return x / (1.0f + __expf(-x)); }
-
-/// Scales, bias and activation in registers, a transposing store to shared memory, then whole rows
-/// of Y (with the residual) 16 bytes a thread.
-__device__ void store_tile(const GemmArguments& g, float (&acc)[BLOCK_T / 2], Tile tile,
-                           uint8_t* buffer, int thread) {
+/// Accumulators go through shared memory, transposed; then each thread finishes kVector
+/// neighbouring features of a token: scales, program, stores.
+__device__ __forceinline__ void store_tile(const GemmArguments& g, float (&acc)[BLOCK_T / 2],
+                                           Tile tile, float* buffer, int thread) {
   const int warp = thread / 32, lane = thread % 32;
-  const int row = tile.w * kBlockW + warp * 16 + lane / 4;
-  float row_scale[2] = {1, 1}, row_bias[2] = {0, 0};
 #pragma unroll
-  for (int h = 0; h < 2; ++h) {
-    if (GEMM_FP8) row_scale[h] = g.weight_scales[row + 8 * h];
-    if (HAS_BIAS) row_bias[h] = to_float(g.bias[row + 8 * h]);
-  }
-  // Scaled in place first: loads inside the chunk loop would be hoisted and spill.
-#pragma unroll
-  for (int j = 0; j < BLOCK_T / 8; ++j) {
-    const int token = tile.t * BLOCK_T + j * 8 + (lane % 4) * 2;
-    float scale[2] = {1, 1};
-    if (GEMM_FP8) {
-      scale[0] = token < g.tokens ? g.token_scales[token] : 0.0f;
-      scale[1] = token + 1 < g.tokens ? g.token_scales[token + 1] : 0.0f;
-    }
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      float& v = acc[j * 4 + i];
-      if (GEMM_FP8) v *= row_scale[i / 2] * scale[i % 2];
-      if (HAS_BIAS) v += row_bias[i / 2];
-    }
-  }
-  constexpr int kOutN = GATED ? GEMM_N / 2 : GEMM_N;
-  bf16_t* out = static_cast<bf16_t*>(g.output);
   for (int chunk = 0; chunk < BLOCK_T / kChunkT; ++chunk) {
 #pragma unroll
-    for (int j = 0; j < BLOCK_T / 8; ++j) {
-      if (j / (kChunkT / 8) != chunk) continue;
-      const float* v = acc + j * 4;
-      const int local = j * 8 - chunk * kChunkT;  // token within the chunk
-      uint8_t* to = buffer + ((local + lane % 8) * kStoreStride) * 2;
-      if (GATED) {  // rows r and r + 8 of a tile are gate and up of one feature
-        const uint32_t packed = pack_bf16(silu(v[0]) * v[2], silu(v[1]) * v[3]);
-        asm volatile("stmatrix.sync.aligned.m8n8.x1.trans.shared.b16 [%0], {%1};" ::"r"(
-                         shared_address(to + warp * 16)),
-                     "r"(packed)
-                     : "memory");
-      } else {
-        const int half = (lane / 8) & 1;
-        asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(
-                         shared_address(to + (warp * 16 + half * 8) * 2)),
-                     "r"(pack_bf16(v[0], v[1])), "r"(pack_bf16(v[2], v[3]))
-                     : "memory");
+    for (int j = 0; j < kChunkT / 8; ++j) {
+      const float* v = acc + (chunk * (kChunkT / 8) + j) * 4;
+      float* to = buffer + (j * 8 + (lane % 4) * 2) * kStoreStride + lane / 4;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        // Rows r and r + 8 of a warp: two features, or both accumulators of one.
+        const int at = ACCUMULATORS == 2 ? (i / 2) * (kChunkT * kStoreStride) + warp * 8
+                                         : warp * 16 + (i / 2) * 8;
+        to[at + (i % 2) * kStoreStride] = v[i];
       }
     }
     named_barrier(1, kMathThreads);
-    constexpr int kVectors = kChunkT * kOutW / 8;
-    for (int i = thread; i < kVectors; i += kMathThreads) {
-      const int local = i / (kOutW / 8), column = i % (kOutW / 8) * 8;
+    constexpr int kPerRow = kOutW / kVector;
+    for (int i = thread; i < kChunkT * kPerRow; i += kMathThreads) {
+      const int local = i / kPerRow, column = i % kPerRow * kVector;
       const int token = tile.t * BLOCK_T + chunk * kChunkT + local;
-      if (token >= g.tokens) continue;
-      uint4 value = *reinterpret_cast<const uint4*>(buffer + (local * kStoreStride + column) * 2);
-      const int64_t at = static_cast<int64_t>(token) * kOutN + tile.w * kOutW + column;
-      if (HAS_RESIDUAL) {
-        const uint4 add = *reinterpret_cast<const uint4*>(g.residual + at);
-        uint32_t* x = &value.x;
-        const uint32_t* y = &add.x;
+      const int feature = tile.w * kOutW + column;
+      if (token >= g.tokens || feature >= kOutN) continue;
+      float values[ACCUMULATORS][kVector];
 #pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          x[e] = pack_bf16(bf16_low(x[e]) + bf16_low(y[e]), bf16_high(x[e]) + bf16_high(y[e]));
-        }
+      for (int a = 0; a < ACCUMULATORS; ++a) {
+        load_elements(buffer, (a * kChunkT + local) * kStoreStride + column, values[a]);
       }
-      *reinterpret_cast<uint4*>(out + at) = value;
+      epilogue_store(g.epilogue, token, feature, values);
     }
     named_barrier(1, kMathThreads);
   }
 }
 
-__device__ void consume(const GemmArguments& g, uint8_t* stages, uint8_t* buffer, uint64_t* full,
+__device__ void consume(const GemmArguments& g, uint8_t* stages, float* buffer, uint64_t* full,
                         uint64_t* empty, int tiles_t) {
   const int thread = threadIdx.x - 128;
   const int group = thread / 128;
@@ -249,7 +229,7 @@ __device__ void consume(const GemmArguments& g, uint8_t* stages, uint8_t* buffer
   float acc[BLOCK_T / 2];
   Ring ring;
   wait_dependencies();
-  for (Pieces p(tiles, blockIdx.x, gridDim.x); p.valid(); --p.tile) {
+  for (Pieces p(tiles, blockIdx.x, gridDim.x); p.valid(); p.next()) {
     int previous = -1;
     for (int k = p.first_k(), first = 1; k < p.last_k(); ++k, first = 0, ring.advance()) {
       barrier_wait(&full[ring.stage], ring.phase);
@@ -276,17 +256,20 @@ __device__ void consume(const GemmArguments& g, uint8_t* stages, uint8_t* buffer
       leave_partial(g, acc, thread);
       continue;
     }
-    if (p.first_k() > 0) gather(g, acc, p.tile, tiles, thread);
+    if (p.first_k() > 0) gather(g, acc, p, tiles, thread);
     store_tile(g, acc, tile_at(p.tile, tiles_t), buffer, thread);
   }
 }
 
 extern "C" __global__ void __launch_bounds__(384, 1)
-    gemm_sm90(const __grid_constant__ GemmArguments g, const __grid_constant__ TensorMap map) {
+    gemm_sm90(const __grid_constant__ TensorMap map, const uint8_t* weights, float* partials,
+              uint32_t* flags TOKENS_PARAMETER EPILOGUE_PARAMETERS) {
+  const GemmArguments g = {weights, partials, flags, TOKENS_VALUE, EPILOGUE_VALUES};
   extern __shared__ __align__(1024) uint8_t shared[];
   uint8_t* stages = shared;
-  uint8_t* buffer = shared + STAGES * (kStageW + kStageX);
-  uint64_t* full = reinterpret_cast<uint64_t*>(buffer + (kStoreBytes + 127) / 128 * 128);
+  uint8_t* store = shared + STAGES * (kStageW + kStageX);
+  float* buffer = reinterpret_cast<float*>(store);
+  uint64_t* full = reinterpret_cast<uint64_t*>(store + (kStoreBytes + 127) / 128 * 128);
   uint64_t* empty = full + STAGES;
   const int tiles_t = (g.tokens + BLOCK_T - 1) / BLOCK_T;
   if (threadIdx.x == 0) {
