@@ -22,7 +22,8 @@ namespace {
 struct BenchArguments {
   std::string model, dataset, batching = "inflight", capacity = "max_utilization", output, filter;
   std::string trace_file;
-  int isl = 128, osl = 128, requests = 64, batch = 1, threads = 0, warmup = 1, context = 128;
+  int isl = 128, osl = 128, requests = 64, batch = 1, threads = 0, warmup = 1, context = 128,
+      tokens = 1;
   double length_scale = 1;
   uint64_t kv_bytes = 0, seed = 1;
   bool json = false;
@@ -319,7 +320,8 @@ Result<int> kernels(BenchArguments& a) {
 
 Result<int> profile(BenchArguments& a) {
   ASSIGN_OR_RETURN(auto engine, load_model(a.model, a.options));
-  ASSIGN_OR_RETURN(ProfileReport report, profile_engine(engine, a.batch, a.context, a.threads));
+  ASSIGN_OR_RETURN(ProfileReport report,
+                   profile_engine(engine, {a.batch, a.context, a.tokens, a.threads}));
   OrderedJson steps = OrderedJson::array();
   std::string text;
   for (const ProfiledRecord& r : report.steps) {
@@ -337,6 +339,7 @@ Result<int> profile(BenchArguments& a) {
   json.update({{"device", report.device},
                {"batch", a.batch},
                {"context", a.context},
+               {"tokens", a.tokens},
                {"step_us", report.step_us},
                {"steps", steps},
                {"idle_share", report.idle_share},
@@ -404,10 +407,12 @@ void add_bench_command(CLI::App& app, CommandRunner& runner) {
   command = add_action(*bench, runner, {"kernels", "each kernel against the ceilings", kernels}, a);
   command->add_option("--filter", a->filter, "regular expression over name and shape");
   a = shared();
-  command = add_action(*bench, runner, {"profile", "where a decode step's time goes", profile}, a);
+  command = add_action(*bench, runner, {"profile", "where a step's time goes", profile}, a);
   command->add_option("MODEL", a->model, "Hugging Face folder or engine")->required();
   command->add_option("--batch", a->batch, "sequences")->capture_default_str();
   command->add_option("--context", a->context, "cached tokens of each")->capture_default_str();
+  command->add_option("--tokens", a->tokens, "new tokens of each: 1 decodes, more prefill")
+      ->capture_default_str();
   command->add_option("--trace", a->trace_file, "write a Chrome trace here");
   add_build_options(*command, a->options);
   add_bench_serve_command(*bench, runner);

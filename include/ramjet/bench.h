@@ -70,8 +70,14 @@ struct ProfileReport {
   std::string device;
   std::string trace;  // Chrome trace events of one step, JSON
 };
-/// Runs decode steps of `batch` sequences over `context` cached tokens each.
-Result<ProfileReport> profile_engine(std::shared_ptr<const Engine> engine, int batch, int context,
-                                     int num_threads);
+struct ProfileOptions {
+  int batch = 1;      // sequences
+  int context = 128;  // cached tokens of each
+  int tokens = 1;     // new tokens of each: 1 is a decode step, more a chunk of a prompt
+  int num_threads = 0;
+};
+/// Runs the same step several times.
+Result<ProfileReport> profile_engine(std::shared_ptr<const Engine> engine,
+                                     const ProfileOptions& options);
 
 }  // namespace ramjet

@@ -33,20 +33,22 @@ bool rows_are(const engine::LaunchRecord& record, const engine::Program& program
          program.symbols[static_cast<size_t>(a.dims[0].symbol)].name == symbol;
 }
 
-/// The inputs of one decode step of `batch` sequences with `context` tokens cached each.
-struct DecodeInputs {
+/// The inputs of one step.
+struct StepInputs {
   std::vector<int32_t> ids, positions, query_start, kv_len, table, rows;
 
-  DecodeInputs(int batch, int context, const runtime::SessionInfo& info) {
-    const int64_t blocks = (context + info.block_tokens) / info.block_tokens;
-    table.assign(static_cast<size_t>(batch * info.max_blocks), 0);
+  StepInputs(const ProfileOptions& o, const runtime::SessionInfo& info) {
+    const int64_t blocks = (o.context + o.tokens + info.block_tokens - 1) / info.block_tokens;
+    table.assign(static_cast<size_t>(o.batch * info.max_blocks), 0);
     query_start.push_back(0);
-    for (int s = 0; s < batch; ++s) {
-      ids.push_back(static_cast<int32_t>((7 + s * 13) % info.vocab_size));
-      positions.push_back(context);
-      query_start.push_back(s + 1);
-      kv_len.push_back(context + 1);
-      rows.push_back(s);
+    for (int s = 0; s < o.batch; ++s) {
+      for (int t = 0; t < o.tokens; ++t) {
+        ids.push_back(static_cast<int32_t>((7 + s * 13 + t * 31) % info.vocab_size));
+        positions.push_back(o.context + t);
+      }
+      query_start.push_back((s + 1) * o.tokens);
+      kv_len.push_back(o.context + o.tokens);
+      rows.push_back(query_start.back() - 1);
       for (int64_t b = 0; b < blocks; ++b) {
         table[static_cast<size_t>(s * info.max_blocks + b)] =
             static_cast<int32_t>((s * blocks + b) % info.num_blocks);
@@ -137,29 +139,33 @@ double floor_ms(const StepCost& cost, const Ceilings& ceilings, double rows, dou
   return seconds * 1e3;
 }
 
-Result<ProfileReport> profile_engine(std::shared_ptr<const Engine> engine, int batch, int context,
-                                     int num_threads) {
-  ThreadPool pool(num_threads);
+Result<ProfileReport> profile_engine(std::shared_ptr<const Engine> engine,
+                                     const ProfileOptions& options) {
+  ThreadPool pool(options.num_threads);
   ASSIGN_OR_RETURN(auto session,
                    runtime::EngineSession::create(engine->impl().file, ExecutorConfig{}, &pool));
   const runtime::SessionInfo& info = session->info();
-  if (batch < 1 || batch > info.max_batch_size || context < 0 || context >= info.max_seq_len) {
-    return invalid_argument("batch {} must be 1..{}, context {} must be 0..{}", batch,
-                            info.max_batch_size, context, info.max_seq_len - 1);
+  if (options.batch < 1 || options.batch > info.max_batch_size || options.tokens < 1 ||
+      options.context < 0 || options.context + options.tokens > info.max_seq_len ||
+      int64_t{options.batch} * options.tokens > info.max_num_tokens) {
+    return invalid_argument(
+        "batch {} must be 1..{}, context {} + tokens {} at most {}, all tokens together at most {}",
+        options.batch, info.max_batch_size, options.context, options.tokens, info.max_seq_len,
+        info.max_num_tokens);
   }
-  const DecodeInputs inputs(batch, context, info);
-  constexpr int kWarmup = 3, kSteps = 20;
-  for (int i = 0; i < kWarmup; ++i) {
+  const StepInputs inputs(options, info);
+  const int warmup = options.tokens > 1 ? 1 : 3, steps = options.tokens > 1 ? 5 : 20;
+  for (int i = 0; i < warmup; ++i) {
     RETURN_IF_ERROR(session->step(inputs.batch()));
   }
   session->runner().set_profiling(true);
   const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < kSteps; ++i) {
+  for (int i = 0; i < steps; ++i) {
     RETURN_IF_ERROR(session->step(inputs.batch()));
   }
   const std::chrono::duration<double, std::micro> us = std::chrono::steady_clock::now() - start;
   ProfileReport report =
-      make_report(session->runner().program(), session->runner().timings(), us.count() / kSteps);
+      make_report(session->runner().program(), session->runner().timings(), us.count() / steps);
   report.device = info.device;
   return report;
 }

@@ -189,7 +189,7 @@ std::vector<Isa> machine_isas() {
   return isas;
 }
 
-int expect_all_match(OpCase test_case, Tolerance tolerance) {
+int expect_all_match(OpCase test_case, Tolerance tolerance, std::optional<Tolerance> on_tiles) {
   machine_isas();
   const OpCase want = test_case.run_reference();
   int ran = 0;
@@ -198,7 +198,8 @@ int expect_all_match(OpCase test_case, Tolerance tolerance) {
     if (tactic == reference_tactic(test_case.op)) continue;
     ++ran;
     const OpCase single = test_case.run(*tactic, pools[0]);
-    EXPECT_EQ(difference(want, single, tolerance), "") << tactic->name << " " << test_case.label;
+    const Tolerance allowed = tactic->isa == Isa::kAmx ? on_tiles.value_or(tolerance) : tolerance;
+    EXPECT_EQ(difference(want, single, allowed), "") << tactic->name << " " << test_case.label;
     for (ThreadPool* pool : {&pools[1], &pools[2]}) {
       const OpCase got = test_case.run(*tactic, *pool);
       for (size_t i = 0; i < got.outputs.size(); ++i) {

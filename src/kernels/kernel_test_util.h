@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -73,8 +74,10 @@ std::string difference(const OpCase& want, const OpCase& got, Tolerance toleranc
 double unit_roundoff(DType dtype);
 
 /// Runs every tactic that this machine can run against the reference, on 1, 2 and 3 threads.
-/// Fails the current test on a difference, and returns how many tactics ran.
-int expect_all_match(OpCase test_case, Tolerance tolerance);
+/// Fails the current test on a difference, and returns how many tactics ran. Tactics on tiles may
+/// have a tolerance of their own: they round what they multiply to bf16.
+int expect_all_match(OpCase test_case, Tolerance tolerance,
+                     std::optional<Tolerance> on_tiles = std::nullopt);
 
 /// Instruction sets of this machine beyond scalar; the others are named in a skip.
 std::vector<Isa> machine_isas();

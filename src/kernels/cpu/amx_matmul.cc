@@ -14,12 +14,12 @@
 #include "tensor/half.h"
 
 #if defined(__clang__)
-#pragma clang attribute push(                                                                     \
-        __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,fma,f16c"))), \
-            apply_to = function)
+#pragma clang attribute push(__attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq," \
+                                                   "avx512vl,avx512bf16,fma,f16c"))),             \
+                                 apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,fma,f16c")
+#pragma GCC target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma,f16c")
 #endif
 // clang-format off
 namespace ramjet::kernels::cpu::amx {

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "base/thread_pool.h"
+#include "kernels/cpu/kernels.h"
 #include "kernels/kernel_test_util.h"
 #include "kernels/reference/reference.h"
 
@@ -96,6 +97,8 @@ OpCase attention_case(const AttentionDesc& desc, PagedBatch& batch, DType dtype)
 }
 
 constexpr Tolerance kTolerance = {2e-5, 2e-5};
+/// Probabilities are rounded to bf16 there; values are at most 1.
+constexpr Tolerance kTileTolerance = {4e-3, 0};
 
 TEST(CpuAttention, MixedBatchesOfEveryShape) {
   int round = 0;
@@ -113,7 +116,7 @@ TEST(CpuAttention, MixedBatchesOfEveryShape) {
       batch.add(3, pick(3, 200));
       batch.build(desc, dtype, 2);
       batch.fill(desc);
-      expect_all_match(attention_case(desc, batch, kReal[round % 3]), kTolerance);
+      expect_all_match(attention_case(desc, batch, kReal[round % 3]), kTolerance, kTileTolerance);
       ++round;
     }
   }
@@ -127,7 +130,7 @@ TEST(CpuAttention, LongContextsAreSharedByThreads) {
     batch.add(1, 2500), batch.add(2, 1025);
     batch.build(desc, DType::kBf16, 1);
     batch.fill(desc);
-    expect_all_match(attention_case(desc, batch, DType::kF32), kTolerance);
+    expect_all_match(attention_case(desc, batch, DType::kF32), kTolerance, kTileTolerance);
   }
 }
 
@@ -138,7 +141,7 @@ TEST(CpuAttention, ManyQueryBlocks) {
   batch.add(200, 200), batch.add(130, 600);
   batch.build(desc, DType::kBf16, 1);
   batch.fill(desc);
-  expect_all_match(attention_case(desc, batch, DType::kBf16), kTolerance);
+  expect_all_match(attention_case(desc, batch, DType::kBf16), kTolerance, kTileTolerance);
 }
 
 TEST(CpuAttention, BlocksOutsideTheWindowAreNeverRead) {
@@ -150,7 +153,34 @@ TEST(CpuAttention, BlocksOutsideTheWindowAreNeverRead) {
   batch.fill(desc);
   OpCase test = attention_case(desc, batch, DType::kF32);
   for (int i = 0; i < 4; ++i) test.inputs[3].view.as<int32_t>()[i] = -1000000;  // given back
-  expect_all_match(test, kTolerance);
+  expect_all_match(test, kTolerance, kTileTolerance);
+}
+
+/// The tile kernel over emulated tile instructions, where the real ones may be missing.
+TEST(CpuAttention, AmxIndexingUnderEmulation) {
+  if (!Target{Isa::kAvx512}.runs_on(Target::host())) GTEST_SKIP() << "no AVX-512 here";
+  Tactic tactic = *find_tactic("cpu.amx.paged_attention.v1");
+  tactic.run = cpu::amx::paged_attention_emulated;
+  ThreadPool one(1), two(2);
+  for (int round = 0; round < 12; ++round) {
+    AttentionDesc desc = random_desc(32 * pick(1, 4));
+    desc.v_head_dim = round % 5 == 3 ? 64 : desc.head_dim;
+    if (round % 2 == 1) desc.window = pick(1, 100);
+    if (round % 3 == 1) desc.softcap = 2;
+    desc.sinks = round % 4 == 2;
+    PagedBatch batch;
+    batch.block_tokens = int64_t{8} << pick(0, 3);
+    batch.add(1, pick(1, 150));
+    batch.add(pick(30, 90), round == 5 ? 700 : 90);  // past a chunk of keys
+    batch.add(3, pick(3, 200));
+    batch.build(desc, round == 7 ? DType::kF32 : DType::kBf16, 2);
+    batch.fill(desc);
+    OpCase test = attention_case(desc, batch, DType::kBf16);
+    ASSERT_TRUE(tactic.supports(test.desc()));
+    const OpCase got = test.run(tactic, two);
+    EXPECT_EQ(difference(test.run_reference(), got, kTileTolerance), "") << test.label;
+    EXPECT_EQ(got.outputs[0].bytes, test.run(tactic, one).outputs[0].bytes) << test.label;
+  }
 }
 
 TEST(CpuAttention, AppendAndFusedAppend) {

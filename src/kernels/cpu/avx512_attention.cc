@@ -31,6 +31,7 @@ namespace {
 #include "kernels/cpu/softmax_row.inc"
 }  // namespace
 #include "kernels/cpu/attention.inc"
+#include "kernels/cpu/fma_attention.inc"
 }  // namespace ramjet::kernels::cpu::avx512
 #if defined(__clang__)
 #pragma clang attribute pop

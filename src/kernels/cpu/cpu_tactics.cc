@@ -76,6 +76,8 @@ constexpr std::array kTactics = {
            avx512::qkv_rope_append),
     Tactic{"cpu.avx512.paged_attention.v1", OpKind::kPagedAttention, Isa::kAvx512, kAvx512,
            attention_ok, attention_workspace, "row_major", avx512::paged_attention},
+    Tactic{"cpu.amx.paged_attention.v1", OpKind::kPagedAttention, Isa::kAmx, kAmx, amx_attention_ok,
+           attention_workspace, "row_major", amx::paged_attention},
 };
 
 }  // namespace

@@ -44,8 +44,10 @@ void paged_attention(const KernelCall& call);
 namespace amx {
 void matmul_paired(const KernelCall& call);
 void matmul_int8(const KernelCall& call);
+void paged_attention(const KernelCall& call);
 void matmul_paired_emulated(const KernelCall& call);
 void matmul_int8_emulated(const KernelCall& call);
+void paged_attention_emulated(const KernelCall& call);
 }  // namespace amx
 
 }  // namespace ramjet::kernels::cpu

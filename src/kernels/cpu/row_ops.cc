@@ -68,6 +68,11 @@ bool attention_ok(const OpDesc& desc) {
   return a.head_dim <= kMaxHeadDim && value_dim(a) <= kMaxHeadDim &&
          a.num_heads / a.num_kv_heads <= kMaxGroup;
 }
+bool amx_attention_ok(const OpDesc& desc) {
+  if (!attention_ok(desc) || desc.inputs[0].dtype != DType::kBf16) return false;
+  const auto& a = std::get<AttentionDesc>(*desc.attrs);
+  return a.head_dim % 32 == 0 && value_dim(a) % 32 == 0;
+}
 int64_t attention_workspace(const OpDesc&) { return int64_t{8} << 20; }
 
 }  // namespace ramjet::kernels::cpu

@@ -15,6 +15,7 @@ bool rope_table_ok(const OpDesc& desc);
 bool rope_ok(const OpDesc& desc);
 bool kv_append_ok(const OpDesc& desc);
 bool attention_ok(const OpDesc& desc);
+bool amx_attention_ok(const OpDesc& desc);  // bf16 queries, dims of whole tiles
 bool qkv_ok(const OpDesc& desc);
 /// Partial results of a long context that several threads share.
 int64_t attention_workspace(const OpDesc& desc);
