@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "compiler/compiler.h"
+#include "compiler/emit/device_code.h"
 #include "compiler/emit/materialise.h"
 #include "compiler/emit/write_weights.h"
 #include "compiler/memory/plan.h"
@@ -56,6 +57,19 @@ class Emitter {
     return ok_status();
   }
 
+  /// Machine code, for targets that need some.
+  Status write_kernels(engine::EngineWriter& writer) {
+    if (device_code_.modules() == 0) return ok_status();
+    const CompileOptions& options = *context_.options;
+    const auto progress = [&](double share) {
+      if (options.progress) options.progress("kernels", share);
+    };
+    ASSIGN_OR_RETURN(
+        const std::string section,
+        device_code_.compile(options.target.name(), options.num_threads, manifest_, progress));
+    return writer.add_section("kernels", section);
+  }
+
   Status write(engine::EngineWriter& writer, const WeightSource& weights) {
     const CompileOptions& options = *context_.options;
     using Weights = BuildOptions::Weights;
@@ -80,7 +94,8 @@ class Emitter {
     return context_.choices.at(id);
   }
 
-  uint64_t workspace_bytes(ir::NodeId id) const {
+  /// Bytes of scratch that the node's choices want; on a GPU also plans its launches.
+  uint64_t workspace_bytes(ir::NodeId id) {
     const ir::Node& node = graph_.node(id);
     std::vector<TensorType> inputs, outputs;
     for (ir::ValueId v : node.inputs) inputs.push_back(graph_.value(v).type);
@@ -89,6 +104,14 @@ class Emitter {
     int64_t bytes = 0;
     for (const engine::TacticChoice& choice : choices(id)) {
       const kernels::Tactic* tactic = kernels::find_tactic(choice.tactic);
+      if (tactic != nullptr && tactic->plan != nullptr) {
+        kernels::DevicePlan plan;
+        kernels::DeviceFacts facts;
+        facts.sm = context_.options->target.sm;
+        tactic->plan(desc, *tactic, facts, plan);
+        launches_[id].push_back(device_code_.add(plan));
+        bytes = std::max(bytes, plan.workspace_bytes);
+      }
       if (tactic == nullptr || tactic->workspace_bytes == nullptr) continue;
       bytes = std::max(bytes, tactic->workspace_bytes(desc));
     }
@@ -143,6 +166,10 @@ class Emitter {
         record.workspace = it->second;
       }
       record.choices = choices(id);
+      if (auto it = launches_.find(id); it != launches_.end()) {
+        for (size_t i = 0; i < record.choices.size(); ++i)
+          record.choices[i].launches = it->second[i];
+      }
       program.records.push_back(std::move(record));
     }
     manifest_.programs.push_back(std::move(program));
@@ -152,6 +179,8 @@ class Emitter {
   const PassContext& context_;
   engine::Manifest& manifest_;
   MemoryPlan plan_;
+  DeviceCode device_code_;
+  std::map<ir::NodeId, std::vector<std::vector<DeviceLaunch>>> launches_;  // of each choice
   size_t first_weight_ = 0;
   std::vector<ir::ValueId> values_;  // weights, in the order of their entries
   std::map<ir::ValueId, int32_t> weight_index_;
@@ -174,6 +203,7 @@ Result<BuildReport> compile(ir::Graph graph, const WeightSource& weights, engine
   for (const auto& [name, bytes] : assets) {
     RETURN_IF_ERROR(writer.add_section("asset/" + name, bytes));
   }
+  RETURN_IF_ERROR(emitter.write_kernels(writer));
   RETURN_IF_ERROR(emitter.write(writer, weights));
 
   engine::Provenance& provenance = manifest.provenance;
