@@ -1,16 +1,18 @@
 """Many clients for a long time, some of which hang up: nothing may fail, leak or grow.
 
     python tests/python/soak.py [--requests 10000] [--minutes 30] [--concurrency 256]
-                                [--url U --api-key K]
+                                [--url U --api-key K] [--json FILE]
 
 Without --url a server is started as in conftest.py, with a KV cache small enough to be full soon,
 and its resident memory is watched too. The run ends after that many requests or minutes, whichever
-comes first, and prints "N passed, N failed".
+comes first, and prints "N passed, N failed"; --json writes what was seen, with the machine.
 """
 
 import argparse
 import http.client
 import json
+import os
+import platform
 import random
 import threading
 import time
@@ -120,6 +122,13 @@ def resident_mb(process):
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
+def processor():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
 def soak(a, process, url, key):
     server = Server(url, key)
     tally = Tally(a.requests, time.monotonic() + a.minutes * 60)
@@ -141,7 +150,11 @@ def soak(a, process, url, key):
             )
     for thread in threads:
         thread.join()
+    seconds = time.monotonic() - began
     server.wait_idle(30)
+    time.sleep(2)  # an idle second later the loop checks its blocks
+    load = server.get("/load").json()
+    books = {key: load[key] for key in ("integrity_checks", "integrity_errors")}
     settled = sorted(memory[len(memory) // 4 : len(memory) // 2] or [0])
     late = sorted(memory[-max(1, len(memory) // 4) :])
     before, after = settled[len(settled) // 2], late[len(late) // 2]
@@ -150,12 +163,34 @@ def soak(a, process, url, key):
         f"requests finished and hung up ({tally.counts})": tally.counts["finished"] > 0
         and tally.counts["hung up"] > 0,
         "no request runs or waits": server.metric("ramjet:num_requests_running") == 0,
+        f"the idle loop found its books in order ({books})": books["integrity_checks"] > 0
+        and books["integrity_errors"] == 0,
         "no block is in use": server.metric("ramjet:kv_cache_usage_perc") < 1e-6,
         f"memory is flat ({before:.0f} MB, then {after:.0f} MB)": after <= before * 1.1 + 20,
         "it still answers": bool(server.complete(prompt="Hi", max_tokens=2)["choices"]),
     }
     for what, good in checks.items():
         print(("ok      " if good else "FAILED  ") + what)
+    if a.json:
+        report = {
+            "bench": "soak",
+            "machine": {
+                "cpu": processor(),
+                "cores": os.cpu_count(),
+                "kernel": platform.release(),
+            },
+            "command": a.command,
+            "requests": sum(tally.counts.values()) + len(tally.errors),
+            "concurrency": a.concurrency,
+            "seconds": round(seconds, 1),
+            "counts": tally.counts,
+            "errors": tally.errors[:10],
+            "resident_mb": [round(m) for m in memory[:: max(1, len(memory) // 50)]],
+            "load_after": load,
+            "checks": checks,
+        }
+        Path(a.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(a.json).write_text(json.dumps(report, indent=1) + "\n")
     good = sum(checks.values())
     print(f"{good} passed, {len(checks) - good} failed")
     return good == len(checks)
@@ -168,8 +203,14 @@ def main():
     p.add_argument("--concurrency", type=int, default=256)
     p.add_argument("--url")
     p.add_argument("--api-key", default=KEYS[0])
+    p.add_argument("--json")
     a = p.parse_args()
-    own = running_server("--api-key", KEYS[0], "--kv-memory", "128MiB") if not a.url else nullcontext((None, a.url))
+    a.command = (
+        f"python tests/python/soak.py --requests {a.requests} --minutes {a.minutes:g} "
+        f"--concurrency {a.concurrency}"
+    )
+    flags = ("--api-key", KEYS[0], "--kv-memory", "128MiB", "--no-request-log")
+    own = nullcontext((None, a.url)) if a.url else running_server(*flags)
     with own as (process, url):
         good = soak(a, process, url, a.api_key)
     raise SystemExit(0 if good else 1)
