@@ -1,4 +1,4 @@
-// Conversions between f32 and the 16-bit floats, round to nearest even. Scalar and exact: the
+// Conversions between f32 and the narrow floats, round to nearest even. Scalar and exact: the
 // definition that every vectorised path must equal.
 #pragma once
 
@@ -41,6 +41,33 @@ inline f16_t f32_to_f16(float value) {
   }
   const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u;
   return static_cast<f16_t>(sign | (rounded >> 13));
+}
+
+/// e4m3 as of the OCP 8-bit floating point specification: no infinities, 0x7f is NaN, at most 448.
+using e4m3_t = uint8_t;
+
+inline float e4m3_to_f32(e4m3_t bits) {
+  const uint32_t exponent = (uint32_t{bits} >> 3) & 0xfu, mantissa = uint32_t{bits} & 7u;
+  const uint32_t sign = (uint32_t{bits} & 0x80u) << 24;
+  if (exponent == 15 && mantissa == 7) return std::bit_cast<float>(sign | 0x7fc00000u);
+  if (exponent != 0)
+    return std::bit_cast<float>(sign | ((exponent + 120) << 23) | (mantissa << 20));
+  const float magnitude = static_cast<float>(mantissa) * 0x1p-9f;
+  return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(magnitude));
+}
+
+/// Saturates at 448, infinities included; a NaN stays one.
+inline e4m3_t f32_to_e4m3(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t sign = (bits >> 24) & 0x80u, magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return static_cast<e4m3_t>(sign | 0x7fu);
+  if (magnitude >= 0x43e00000u) return static_cast<e4m3_t>(sign | 0x7eu);  // 448 and beyond
+  if (magnitude < 0x3c800000u) {  // below 2^-6, subnormal or zero: the f32 adder rounds it
+    const float shifted = std::bit_cast<float>(magnitude) + 0x1p14f;
+    return static_cast<e4m3_t>(sign | (std::bit_cast<uint32_t>(shifted) - 0x46800000u));
+  }
+  const uint32_t rounded = magnitude + 0x7ffffu + ((magnitude >> 20) & 1u) - (120u << 23);
+  return static_cast<e4m3_t>(sign | (rounded >> 20));
 }
 
 }  // namespace ramjet

@@ -27,7 +27,7 @@ std::vector<double> attention_weights(const KernelCall& call, const AttentionDes
     for (int64_t i = 0; i < desc.head_dim; ++i) {
       score += double{load(call.inputs[0], base + i)} * double{load_element(key, kv.dtype, i)};
     }
-    score *= desc.scale;
+    score *= desc.scale * cache_scale(kv.dtype, desc.k_scale);
     if (desc.softcap > 0) score = desc.softcap * std::tanh(score / desc.softcap);
     scores.push_back(score);
   }
@@ -57,10 +57,10 @@ void kv_append(const KernelCall& call) {
       const int64_t k_base = (row * desc.num_kv_heads + h) * dim;
       const int64_t v_base = (row * desc.num_kv_heads + h) * v_dim;
       for (int64_t i = 0; i < dim; ++i) {
-        store_element(key, kv.dtype, i, load(call.inputs[0], k_base + i));
+        store_cached(key, kv.dtype, i, load(call.inputs[0], k_base + i), desc.k_scale);
       }
       for (int64_t i = 0; i < v_dim; ++i) {
-        store_element(value, kv.dtype, i, load(call.inputs[1], v_base + i));
+        store_cached(value, kv.dtype, i, load(call.inputs[1], v_base + i), desc.v_scale);
       }
     }
   }
@@ -71,6 +71,7 @@ void paged_attention(const KernelCall& call) {
   const RaggedBatch batch(call.inputs[1], call.inputs[2], call.inputs[3]);
   const KvView& kv = call.kv[static_cast<size_t>(desc.kv_group)];
   const int64_t v_dim = value_dim(desc);
+  const double v_scale = cache_scale(kv.dtype, desc.v_scale);
   call.pool->parallel_for(batch.rows() * desc.num_heads, 1, [&](int64_t item, int64_t, int) {
     Query query{.row = item / desc.num_heads, .head = item % desc.num_heads};
     query.sequence = batch.sequence_of(query.row);
@@ -87,7 +88,8 @@ void paged_attention(const KernelCall& call) {
       }
     }
     for (int64_t i = 0; i < v_dim; ++i) {
-      store(call.outputs[0], item * v_dim + i, static_cast<float>(sum[static_cast<size_t>(i)]));
+      store(call.outputs[0], item * v_dim + i,
+            static_cast<float>(sum[static_cast<size_t>(i)] * v_scale));
     }
   });
 }

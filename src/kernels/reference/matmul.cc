@@ -9,17 +9,23 @@ namespace {
 struct Operands {
   const TensorView& a;
   const TensorView& b;
-  const float* scales;
+  const float* scales;        // of b's rows
+  const float* token_scales;  // of a's rows
   std::span<const TensorView> prologue;
   std::span<const TensorView> epilogue;
 };
 
 Operands split_operands(const MatmulDesc& desc, std::span<const TensorView> inputs) {
   const bool scaled = desc.quant != WeightQuant::kNone;
-  const size_t first = scaled ? 3 : 2;
+  const bool tokens = desc.quant == WeightQuant::kFp8Channel;
+  const size_t first = tokens ? 4 : scaled ? 3 : 2;
   const auto prologue = static_cast<size_t>(desc.prologue_operands);
-  return {inputs[0], inputs[1], scaled ? inputs[2].as<float>() : nullptr,
-          inputs.subspan(first, prologue), inputs.subspan(first + prologue)};
+  return {inputs[0],
+          inputs[1],
+          scaled ? inputs[2].as<float>() : nullptr,
+          tokens ? inputs[3].as<float>() : nullptr,
+          inputs.subspan(first, prologue),
+          inputs.subspan(first + prologue)};
 }
 
 float prologue_at(const MatmulDesc& desc, const Operands& in, int64_t flat) {
@@ -94,6 +100,7 @@ void matmul(const KernelCall& call) {
           sum += double{a[static_cast<size_t>(k)]} * double{load(in.b, origin + at)};
         }
         if (in.scales != nullptr) sum *= double{in.scales[w]};
+        if (in.token_scales != nullptr) sum *= double{in.token_scales[row]};
         accumulators[static_cast<size_t>(j)] = static_cast<float>(sum);
       }
       finish_element(desc, in, call, accumulators, row * columns + n);

@@ -24,6 +24,7 @@ inline float load_element(const void* data, DType dtype, int64_t i) {
     case DType::kF16: return f16_to_f32(static_cast<const f16_t*>(data)[i]);
     case DType::kI32: return static_cast<float>(static_cast<const int32_t*>(data)[i]);
     case DType::kI8: return static_cast<float>(static_cast<const int8_t*>(data)[i]);
+    case DType::kF8E4M3: return e4m3_to_f32(static_cast<const e4m3_t*>(data)[i]);
     default: CHECK(false, "the CPU has no arithmetic for this dtype");
   }
 }
@@ -41,6 +42,7 @@ inline void store_element(void* data, DType dtype, int64_t i, float value) {
     case DType::kBf16: static_cast<bf16_t*>(data)[i] = f32_to_bf16(value); return;
     case DType::kF16: static_cast<f16_t*>(data)[i] = f32_to_f16(value); return;
     case DType::kI32: static_cast<int32_t*>(data)[i] = round_to_i32(value); return;
+    case DType::kF8E4M3: static_cast<e4m3_t*>(data)[i] = f32_to_e4m3(value); return;
     default: CHECK(false, "the CPU has no arithmetic for this dtype");
   }
 }
@@ -52,6 +54,15 @@ inline void store(const TensorView& view, int64_t i, float value) {
   store_element(view.data, view.dtype, i, value);
 }
 
+/// Elements of an fp8 cache hold the value / scale; other caches know no scale.
+inline double cache_scale(DType dtype, double scale) {
+  return dtype == DType::kF8E4M3 ? scale : 1.0;
+}
+inline void store_cached(std::byte* slot, DType dtype, int64_t i, float value, double scale) {
+  const auto divisor = static_cast<float>(cache_scale(dtype, scale));
+  store_element(slot, dtype, i, value / divisor);
+}
+
 /// Flat index into `operand` of element `flat` of a tensor of shape `out` it is broadcast to.
 int64_t broadcast_index(const Shape& operand, const Shape& out, int64_t flat);
 
@@ -59,6 +70,7 @@ void matmul(const KernelCall& call);
 void pointwise(const KernelCall& call);
 void norm(const KernelCall& call);
 void add_norm(const KernelCall& call);
+void quantize(const KernelCall& call);
 void embedding(const KernelCall& call);
 void gather_rows(const KernelCall& call);
 void reduce(const KernelCall& call);

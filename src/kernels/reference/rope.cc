@@ -101,14 +101,17 @@ void qkv_rope_append(const KernelCall& call) {
         if (h < heads) {
           store(call.outputs[0], (row * heads + h) * dim + i, value);
         } else {
-          store_element(key_at(kv, attention, block, h - heads, token), kv.dtype, i, value);
+          store_cached(key_at(kv, attention, block, h - heads, token), kv.dtype, i, value,
+                       attention.k_scale);
         }
       }
     }
     for (int64_t h = 0; h < kv_heads; ++h) {
       std::byte* slot = value_at(kv, attention, block, h, token);
       const int64_t base = row * width + (heads + kv_heads) * dim + h * v_dim;
-      for (int64_t i = 0; i < v_dim; ++i) store_element(slot, kv.dtype, i, load(qkv, base + i));
+      for (int64_t i = 0; i < v_dim; ++i) {
+        store_cached(slot, kv.dtype, i, load(qkv, base + i), attention.v_scale);
+      }
     }
   }
 }

@@ -25,12 +25,20 @@ const T* attrs(const OpDesc& desc) {
 
 bool matmul_ok(const OpDesc& desc) {
   const auto* m = attrs<MatmulDesc>(desc);
-  if (m == nullptr || desc.inputs.size() < 2 || !real(desc.inputs[0].dtype)) return false;
+  if (m == nullptr || desc.inputs.size() < 2) return false;
   const bool scaled = m->quant == WeightQuant::kInt8Channel;
-  const size_t first = scaled ? 3 : 2;
+  const bool fp8 = m->quant == WeightQuant::kFp8Channel;
+  const size_t first = fp8 ? 4 : scaled ? 3 : 2;
   if (desc.inputs.size() < first + static_cast<size_t>(m->prologue_operands)) return false;
-  if (scaled ? desc.inputs[1].dtype != DType::kI8 || desc.inputs[2].dtype != DType::kF32
-             : !real(desc.inputs[1].dtype)) {
+  const DType a = desc.inputs[0].dtype;
+  if (fp8 ? a != DType::kF8E4M3 : !real(a)) return false;
+  if (fp8) {
+    if (desc.inputs[1].dtype != DType::kF8E4M3 || desc.inputs[2].dtype != DType::kF32 ||
+        desc.inputs[3].dtype != DType::kF32) {
+      return false;
+    }
+  } else if (scaled ? desc.inputs[1].dtype != DType::kI8 || desc.inputs[2].dtype != DType::kF32
+                    : !real(desc.inputs[1].dtype)) {
     return false;
   }
   const bool single = m->accumulators == 1;
@@ -45,13 +53,28 @@ bool pointwise_ok(const OpDesc& desc) {
          desc.outputs.size() == p->program.outputs.size() && !desc.outputs.empty() &&
          all(desc.inputs, number) && all(desc.outputs, number);
 }
+/// e4m3 and f32 scales.
+bool quantized(std::span<const TensorType> outputs) {
+  return outputs.size() == 2 && outputs[0].dtype == DType::kF8E4M3 &&
+         outputs[1].dtype == DType::kF32;
+}
+bool normed(const NormDesc& desc, std::span<const TensorType> outputs) {
+  if (desc.quant == ActivationQuant::kFp8Token) return quantized(outputs);
+  return outputs.size() == 1 && all(outputs, real);
+}
 bool norm_ok(const OpDesc& desc) {
-  return attrs<NormDesc>(desc) != nullptr && desc.inputs.size() >= 2 && desc.inputs.size() <= 3 &&
-         all(desc.inputs, real) && desc.outputs.size() == 1 && all(desc.outputs, real);
+  const auto* n = attrs<NormDesc>(desc);
+  return n != nullptr && desc.inputs.size() >= 2 && desc.inputs.size() <= 3 &&
+         all(desc.inputs, real) && normed(*n, desc.outputs);
+}
+bool quantize_ok(const OpDesc& desc) {
+  return desc.inputs.size() == 1 && all(desc.inputs, real) && quantized(desc.outputs);
 }
 bool add_norm_ok(const OpDesc& desc) {
-  return attrs<NormDesc>(desc) != nullptr && desc.inputs.size() >= 3 && desc.inputs.size() <= 4 &&
-         all(desc.inputs, real) && desc.outputs.size() == 2 && all(desc.outputs, real);
+  const auto* n = attrs<NormDesc>(desc);
+  return n != nullptr && desc.inputs.size() >= 3 && desc.inputs.size() <= 4 &&
+         all(desc.inputs, real) && desc.outputs.size() >= 2 && real(desc.outputs[0].dtype) &&
+         normed(*n, desc.outputs.subspan(1));
 }
 bool embedding_ok(const OpDesc& desc) {
   return attrs<EmbeddingDesc>(desc) != nullptr && desc.inputs.size() == 2 && i32_from(desc, 0, 1) &&
@@ -127,6 +150,7 @@ constexpr std::array kTactics = {
     make("cpu.reference.pointwise.v1", OpKind::kPointwise, pointwise_ok, pointwise),
     make("cpu.reference.norm.v1", OpKind::kNorm, norm_ok, norm),
     make("cpu.reference.add_norm.v1", OpKind::kAddNorm, add_norm_ok, add_norm),
+    make("cpu.reference.quantize.v1", OpKind::kQuantize, quantize_ok, quantize),
     make("cpu.reference.embedding.v1", OpKind::kEmbedding, embedding_ok, embedding),
     make("cpu.reference.gather_rows.v1", OpKind::kGatherRows, gather_ok, gather_rows),
     make("cpu.reference.reduce.v1", OpKind::kReduce, reduce_ok, reduce),
