@@ -158,7 +158,8 @@ class Lab {
       ++failures_;
       return;
     }
-    if (compiled->log.find(" 0 bytes spill stores") == std::string::npos) {
+    const size_t spills = compiled->log.find("bytes spill stores");  // absent if it was cached
+    if (spills != std::string::npos && compiled->log.substr(spills - 2, 2) != "0 ") {
       std::printf("%s spills: %s\n", source.name.c_str(), compiled->log.c_str());
     }
     if (stream_ == nullptr) return;
@@ -432,7 +433,7 @@ const DType kReals[] = {DType::kBf16, DType::kF32, DType::kF16};
 
 void check_norms(Lab& lab) {
   for (DType dtype : kReals) {
-    for (int64_t width : {1, 31, 96, 130, 512, 2048, 4096, 5120, 16384}) {
+    for (int64_t width : {31, 130, 4096, 5120, 16384}) {
       for (int variant = 0; variant < 4; ++variant) {
         NormDesc norm{.kind = variant % 2 == 0 ? NormKind::kRms : NormKind::kLayer};
         norm.weight_offset = variant == 2 ? 1 : 0;
@@ -477,7 +478,7 @@ void check_rope(Lab& lab) {
 void check_appends(Lab& lab) {
   const Batch batch = make_batch({{1, 1}, {5, 70}, {33, 33}, {1, 64}, {12, 100}, {1, 65}});
   for (DType dtype : {DType::kBf16, DType::kF32}) {
-    for (DType cache : {DType::kBf16, DType::kF32, DType::kF16, DType::kF8E4M3}) {
+    for (DType cache : {DType::kBf16, DType::kF32, DType::kF8E4M3}) {
       for (int variant = 0; variant < 4; ++variant) {
         QkvDesc desc;
         AttentionDesc& attention = desc.attention;
@@ -524,10 +525,10 @@ void time_all(Lab& lab) {
 
 int run_lab() {
   Lab lab;
-  check_norms(lab);
-  check_copies(lab);
   check_rope(lab);
   check_appends(lab);
+  check_copies(lab);
+  check_norms(lab);
   std::printf("%d cases, %d failed\n", lab.cases(), lab.failures());
   std::fflush(stdout);
   time_all(lab);

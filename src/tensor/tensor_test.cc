@@ -35,5 +35,22 @@ TEST(Shape, RowsAndText) {
   EXPECT_EQ((Shape{2, 3}).text(), "[2, 3]");
 }
 
+TEST(E4m3, RoundsToNearestEvenAndSaturates) {
+  for (int bits = 0; bits < 256; ++bits) {  // every value survives
+    const float value = e4m3_to_f32(static_cast<e4m3_t>(bits));
+    if (std::isnan(value)) continue;
+    EXPECT_EQ(f32_to_e4m3(value), bits) << value;
+    if (bits % 128 >= 126) continue;
+    const float next = e4m3_to_f32(static_cast<e4m3_t>(bits + 1));
+    const int even = bits % 2 == 0 ? bits : bits + 1;
+    EXPECT_EQ(f32_to_e4m3((value + next) / 2), even) << value;
+  }
+  EXPECT_EQ(e4m3_to_f32(0x7e), 448.0f);
+  EXPECT_EQ(e4m3_to_f32(0x01), 0x1p-9f);
+  EXPECT_EQ(f32_to_e4m3(1e9f), 0x7e);
+  EXPECT_EQ(f32_to_e4m3(-INFINITY), 0xfe);
+  EXPECT_TRUE(std::isnan(e4m3_to_f32(f32_to_e4m3(NAN))));
+}
+
 }  // namespace
 }  // namespace ramjet
