@@ -1,7 +1,157 @@
+#include <algorithm>
+
 #include "kernels/cuda/cuda_tactics.h"
+#include "kernels/paging.h"
 
 namespace ramjet::kernels::cuda {
+namespace {
 
-std::span<const Tactic> attention_tactics() { return {}; }
+constexpr int64_t kMaxSequences = 8192;  // whose prefix sums a block keeps in shared memory
+
+const AttentionDesc& attention_of(const OpDesc& desc) {
+  return std::get<AttentionDesc>(*desc.attrs);
+}
+bool fp8_cache(const AttentionDesc& d) { return d.kv_dtype == DType::kF8E4M3; }
+int64_t element_bytes(const AttentionDesc& d) { return fp8_cache(d) ? 1 : 2; }
+
+const Symbol* sequences_symbol(const OpDesc& desc) {
+  const Dim& dim = desc.inputs[2].dims[0];
+  const bool plain = !dim.fixed() && dim.factor == 1 && dim.offset == 0;
+  return plain ? &desc.symbols[static_cast<size_t>(dim.symbol)] : nullptr;
+}
+
+bool supports_any(const OpDesc& desc) {
+  const AttentionDesc& d = attention_of(desc);
+  const DType q = desc.inputs[0].dtype, kv = d.kv_dtype;
+  return !d.sinks && d.scale > 0 && (q == DType::kBf16 || q == DType::kF32) &&
+         desc.outputs[0].dtype == q &&
+         (kv == DType::kBf16 || kv == DType::kF32 || kv == DType::kF8E4M3) &&
+         sequences_symbol(desc) != nullptr && desc.inputs[3].dims[1].fixed();
+}
+
+bool supports_decode(const OpDesc& desc, DType kv_dtype) {
+  const AttentionDesc& d = attention_of(desc);
+  return supports_any(desc) && d.kv_dtype == kv_dtype && desc.inputs[0].dtype == DType::kBf16 &&
+         d.head_dim == value_dim(d) && d.head_dim * element_bytes(d) % 16 == 0 &&
+         d.head_dim <= 256 && d.block_tokens % 16 == 0 &&
+         sequences_symbol(desc)->max <= kMaxSequences;
+}
+bool supports_bf16(const OpDesc& desc) { return supports_decode(desc, DType::kBf16); }
+bool supports_fp8(const OpDesc& desc) { return supports_decode(desc, DType::kF8E4M3); }
+
+std::string float_define(const char* name, double value) {
+  return fmt::format("{}={:.9e}f", name, value);
+}
+
+DeviceModule module_of(const OpDesc& desc, const char* source, int rows) {
+  const AttentionDesc& d = attention_of(desc);
+  DeviceModule module;
+  module.name = fmt::format("{}_h{}x{}_d{}_{}{}", source, d.num_heads, d.num_kv_heads, d.head_dim,
+                            dtype_name(d.kv_dtype), d.window > 0 ? "_window" : "");
+  module.source = fmt::format("#include \"{}.cuh\"\n", source);
+  const int kv = d.kv_dtype == DType::kBf16 ? 0 : fp8_cache(d) ? 1 : 2;
+  module.defines = {fmt::format("ATT_HEADS={}", d.num_heads),
+                    fmt::format("ATT_KV_HEADS={}", d.num_kv_heads),
+                    fmt::format("ATT_DIM={}", d.head_dim),
+                    fmt::format("ATT_V_DIM={}", value_dim(d)),
+                    fmt::format("ATT_BLOCK_TOKENS={}", d.block_tokens),
+                    fmt::format("ATT_KV={}", kv),
+                    fmt::format("ATT_Q_F32={}", desc.inputs[0].dtype == DType::kF32 ? 1 : 0),
+                    fmt::format("ATT_WINDOW={}", d.window),
+                    fmt::format("ATT_MAX_BLOCKS={}", desc.inputs[3].dims[1].offset),
+                    fmt::format("ATT_MAX_SEQUENCES={}", sequences_symbol(desc)->max),
+                    fmt::format("ATT_ROWS={}", rows),
+                    float_define("ATT_SCALE", d.scale),
+                    float_define("ATT_SOFTCAP", d.softcap),
+                    float_define("ATT_K_SCALE", fp8_cache(d) ? d.k_scale : 1),
+                    float_define("ATT_V_SCALE", fp8_cache(d) ? d.v_scale : 1)};
+  return module;
+}
+
+DeviceLaunch launch_of(const OpDesc& desc, DevicePlan& plan, const char* entry) {
+  const AttentionDesc& d = attention_of(desc);
+  DeviceLaunch launch;
+  launch.module = static_cast<int32_t>(plan.modules.size()) - 1;
+  launch.entry = entry;
+  launch.block = 128;
+  launch.args = {LaunchArg::input(0),
+                 LaunchArg::input(1),
+                 LaunchArg::input(2),
+                 LaunchArg::input(3),
+                 LaunchArg::symbol(desc.inputs[2].dims[0].symbol),
+                 LaunchArg::kv_layer(d.kv_group, d.kv_layer),
+                 LaunchArg::output(0)};
+  return launch;
+}
+
+/// The kernel of any shape, for the sequences that `when` names.
+void add_any(const OpDesc& desc, const DeviceFacts& facts, LaunchWhen when, DevicePlan& plan) {
+  constexpr int64_t kWarps = 4;
+  plan.modules.push_back(module_of(desc, "attention_any", when == LaunchWhen::kAnyMany ? 2 : 0));
+  DeviceLaunch launch = launch_of(desc, plan, "attention_any");
+  launch.grid[0] = LaunchExtent::ceil(desc.inputs[0].dims[0], 1,
+                                      (attention_of(desc).num_heads + kWarps - 1) / kWarps,
+                                      int64_t{facts.multiprocessors} * 64);
+  launch.when = when;
+  plan.launches.push_back(std::move(launch));
+}
+
+void add_decode(const OpDesc& desc, const DeviceFacts& facts, DevicePlan& plan) {
+  constexpr int64_t kWarps = 4, kRingBytes = 96 << 10;
+  const AttentionDesc& d = attention_of(desc);
+  const int64_t least = fp8_cache(d) ? 128 : 64;
+  const int64_t pad = d.head_dim <= least ? least : d.head_dim <= 128 ? 128 : 256;
+  const int64_t stage = kWarps * 32 * pad * element_bytes(d);
+  // Sums of 16 x pad f32 a warp land where copies did.
+  const int64_t stages = std::clamp<int64_t>(kRingBytes / stage, 3, 8);
+  const int64_t group = d.num_heads / d.num_kv_heads;
+  const int64_t pairs = d.num_kv_heads * ((group + 15) / 16);
+  const int64_t blocks = facts.multiprocessors * (stages * stage > kRingBytes + 1024 ? 1 : 2);
+  plan.modules.push_back(module_of(desc, "attention_decode", 1));
+  plan.modules.back().defines.push_back(fmt::format("ATT_PAD={}", pad));
+  plan.modules.back().defines.push_back(fmt::format("STAGES={}", stages));
+  DeviceLaunch launch = launch_of(desc, plan, "attention_decode");
+  launch.args.push_back(LaunchArg::workspace(plan.workspace_bytes));
+  launch.args.push_back(LaunchArg::flags());
+  launch.grid[0] = blocks;
+  launch.shared_bytes = static_cast<uint32_t>(stages * stage);
+  launch.when = LaunchWhen::kAnySingle;
+  plan.workspace_bytes += blocks * 2 * (16 * pad + 32) * 4;
+  plan.flags_bytes = sequences_symbol(desc)->max * pairs * 4;
+  plan.launches.push_back(std::move(launch));
+}
+
+void plan_any(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, DevicePlan& plan) {
+  add_any(desc, facts, LaunchWhen::kAlways, plan);
+}
+void plan_split(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, DevicePlan& plan) {
+  add_decode(desc, facts, plan);
+  add_any(desc, facts, LaunchWhen::kAnyMany, plan);
+}
+
+constexpr Tactic kTactics[] = {
+    {.name = "cuda.attention_split_bf16.v1",
+     .op = OpKind::kPagedAttention,
+     .priority = 10,
+     .supports = supports_bf16,
+     .sm = 80,
+     .plan = plan_split},
+    {.name = "cuda.attention_split_fp8.v1",
+     .op = OpKind::kPagedAttention,
+     .priority = 10,
+     .supports = supports_fp8,
+     .sm = 89,
+     .plan = plan_split},
+    {.name = "cuda.attention_any.v1",
+     .op = OpKind::kPagedAttention,
+     .priority = 1,
+     .supports = supports_any,
+     .sm = 80,
+     .plan = plan_any},
+};
+
+}  // namespace
+
+std::span<const Tactic> attention_tactics() { return kTactics; }
 
 }  // namespace ramjet::kernels::cuda

@@ -1,0 +1,123 @@
+// Every variant of paged attention compiles without a GPU, within its budget of registers, spills
+// and shared memory; what its plan promises the launcher holds.
+#include <gtest/gtest.h>
+
+#include <regex>
+
+#include "device/cuda/nvrtc.h"
+#include "kernels/cuda/cuda_tactics.h"
+#include "kernels/cuda/device_sources.h"
+
+namespace ramjet::kernels::cuda {
+namespace {
+
+struct Layer {
+  AttentionDesc attention;
+  DType q = DType::kBf16;
+  std::vector<Symbol> symbols = {{"tokens", 1, 64, 8192}, {"sequences", 1, 16, 256}};
+  std::vector<TensorType> inputs, outputs;
+  OpAttrs attrs;
+
+  Layer(int64_t heads, int64_t kv_heads, int64_t dim, DType kv) {
+    attention.num_heads = heads;
+    attention.num_kv_heads = kv_heads;
+    attention.head_dim = attention.v_head_dim = dim;
+    attention.kv_dtype = kv;
+    attention.scale = 0.125;
+  }
+  OpDesc desc() {
+    const Dim t = Dim::of(0), s = Dim::of(1);
+    const Dim width = attention.num_heads * attention.head_dim;
+    inputs = {{q, {t, width}},
+              {DType::kI32, {Dim::of(1, 1, 1)}},
+              {DType::kI32, {s}},
+              {DType::kI32, {s, 512}}};
+    outputs = {{q, {t, width}}};
+    attrs = attention;
+    return {OpKind::kPagedAttention, &attrs, inputs, outputs, symbols};
+  }
+};
+
+int number_in(const std::string& log, const char* pattern) {
+  int most = 0;
+  const std::regex regex(pattern);
+  for (std::sregex_iterator it(log.begin(), log.end(), regex), end; it != end; ++it) {
+    most = std::max(most, std::stoi((*it)[1]));
+  }
+  return most;
+}
+
+void expect_compiles(const DevicePlan& plan, const char* arch) {
+  for (const DeviceLaunch& launch : plan.launches) {
+    const DeviceModule& module = plan.modules[static_cast<size_t>(launch.module)];
+    device::cuda::NvrtcSource source;
+    source.name = module.name;
+    source.arch = arch;
+    source.source = module.source;
+    source.defines = module.defines;
+    for (const DeviceSource& s : device_sources()) source.headers.push_back({s.name, s.text});
+    auto result = device::cuda::nvrtc_compile(source);
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    const int registers = number_in(result->log, "Used (\\d+) registers");
+    EXPECT_GT(registers, 0) << result->log;
+    EXPECT_LE(registers * static_cast<int>(launch.block), 65536) << result->log;
+    EXPECT_EQ(number_in(result->log, "(\\d+) bytes spill stores"), 0) << module.name << result->log;
+    EXPECT_EQ(result->log.find("C7508"), std::string::npos) << "setmaxnreg ignored";
+    EXPECT_EQ(result->log.find("serializ"), std::string::npos) << result->log;
+    EXPECT_LE(launch.shared_bytes + (256 + 64) * 4, 227u << 10);
+  }
+}
+
+class AttentionMatrix : public testing::TestWithParam<std::tuple<int, DType>> {};
+
+TEST_P(AttentionMatrix, CompilesWithinItsBudget) {
+  if (auto version = device::cuda::nvrtc_version(); !version.ok()) {
+    GTEST_SKIP() << version.error().message;
+  }
+  const auto [dim, kv] = GetParam();
+  Layer layer(16, 2, dim, kv);
+  const OpDesc desc = layer.desc();
+  int supported = 0;
+  for (const Tactic& tactic : attention_tactics()) {
+    if (!tactic.supports(desc)) continue;
+    ++supported;
+    DevicePlan plan;
+    tactic.plan(desc, tactic, DeviceFacts{}, plan);
+    expect_compiles(plan, "sm_90a");
+    if (tactic.sm < 90) expect_compiles(plan, tactic.sm == 80 ? "sm_80" : "sm_89");
+  }
+  EXPECT_GE(supported, 2);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sm90, AttentionMatrix,
+                         testing::Combine(testing::Values(32, 64, 96, 128, 256),
+                                          testing::Values(DType::kBf16, DType::kF8E4M3)));
+
+TEST(AttentionPlan, OneQueryAndManyAreServedApart) {
+  Layer layer(32, 8, 128, DType::kBf16);
+  const OpDesc desc = layer.desc();
+  for (const Tactic& tactic : attention_tactics()) {
+    if (!tactic.supports(desc) || tactic.priority < 10) continue;
+    DevicePlan plan;
+    tactic.plan(desc, tactic, DeviceFacts{}, plan);
+    ASSERT_EQ(plan.launches.size(), 2u);
+    EXPECT_EQ(plan.launches[0].when, LaunchWhen::kAnySingle);
+    EXPECT_EQ(plan.launches[1].when, LaunchWhen::kAnyMany);
+    EXPECT_EQ(plan.flags_bytes, 256 * 8 * 4);
+    EXPECT_GT(plan.workspace_bytes, 0);
+  }
+}
+
+TEST(AttentionPlan, WhatNoKernelServesIsRefused) {
+  Layer sinks(32, 8, 128, DType::kBf16);
+  sinks.attention.sinks = true;
+  Layer plain(32, 8, 72, DType::kF32);
+  plain.q = DType::kF32;
+  for (const Tactic& tactic : attention_tactics()) {
+    EXPECT_FALSE(tactic.supports(sinks.desc())) << tactic.name;
+    EXPECT_EQ(tactic.supports(plain.desc()), tactic.priority == 1) << tactic.name;
+  }
+}
+
+}  // namespace
+}  // namespace ramjet::kernels::cuda
