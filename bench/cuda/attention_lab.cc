@@ -171,7 +171,8 @@ class Lab {
     for (const Tactic& tactic : kernels::cuda::attention_tactics()) {
       if (tactic.name.find(only) == tactic.name.npos || !tactic.supports(desc)) continue;
       const bool many = *std::max_element(c.queries.begin(), c.queries.end()) > 1;
-      if (tactic.priority == 1 && o.tokens * 1.0 * c.lengths[0] * sequences > 3e8 && many) continue;
+      if (tactic.priority < 20 && o.tokens * 1.0 * c.lengths[0] * sequences > 1e7 && many) continue;
+      if (tactic.priority == 1 && sequences * 1.0 * c.lengths[0] > 1e4) continue;
       DevicePlan plan;
       kernels::DeviceFacts facts;
       facts.multiprocessors = info().multiprocessors;

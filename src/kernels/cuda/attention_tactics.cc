@@ -121,6 +121,50 @@ void add_decode(const OpDesc& desc, const DeviceFacts& facts, DevicePlan& plan) 
   plan.launches.push_back(std::move(launch));
 }
 
+/// A wgmma of 64 x n: an instruction of n / 2 accumulators is too long to write by hand. The first
+/// operand lies in shared memory, or in registers, and then the second is transposed.
+std::string wgmma_function(const char* name, int64_t n, bool from_registers) {
+  const int64_t count = n / 2, operands = from_registers ? 4 : 1;
+  std::string registers, outputs;
+  for (int64_t i = 0; i < count; ++i) {
+    registers += fmt::format("{}%{}", i == 0 ? "" : ", ", i);
+    outputs += fmt::format("{}\"+f\"(d[{}])", i == 0 ? "" : ", ", i);
+  }
+  const std::string a =
+      from_registers ? fmt::format("{{%{}, %{}, %{}, %{}}}", count, count + 1, count + 2, count + 3)
+                     : fmt::format("%{}", count);
+  const int64_t b = count + operands;
+  return fmt::format(
+      "__device__ __forceinline__ void {}(float (&d)[{}], {}, uint64_t b, int add) {{\n"
+      "  asm volatile(\"{{\\n.reg .pred p;\\nsetp.ne.b32 p, %{}, 0;\\n"
+      "wgmma.mma_async.sync.aligned.m64n{}k16.f32.bf16.bf16 {{{}}}, {}, %{}, p, 1, 1{};\\n}}\\n\"\n"
+      "      : {}\n      : {}, \"l\"(b), \"r\"(add));\n}}\n",
+      name, count,
+      from_registers ? "uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3" : "uint64_t a", b + 1,
+      n, registers, a, b, from_registers ? ", 1" : ", 0, 0", outputs,
+      from_registers ? "\"r\"(a0), \"r\"(a1), \"r\"(a2), \"r\"(a3)" : "\"l\"(a)");
+}
+
+void add_prefill(const OpDesc& desc, const DeviceFacts& facts, DevicePlan& plan) {
+  constexpr int64_t kStages = 2, kRows = 128, kAlignment = 1024;
+  const AttentionDesc& d = attention_of(desc);
+  const int64_t pad = d.head_dim <= 64 ? 64 : d.head_dim <= 128 ? 128 : 256;
+  const int64_t keys = pad <= 128 ? 128 : 64;
+  plan.modules.push_back(module_of(desc, "attention_prefill", 2));
+  DeviceModule& module = plan.modules.back();
+  module.source = "#include \"hopper.cuh\"\n" + wgmma_function("wgmma_scores", keys, false) +
+                  wgmma_function("wgmma_values", pad, true) + module.source;
+  module.defines.push_back(fmt::format("ATT_PAD={}", pad));
+  module.defines.push_back(fmt::format("TILE_KEYS={}", keys));
+  module.defines.push_back(fmt::format("STAGES={}", kStages));
+  DeviceLaunch launch = launch_of(desc, plan, "attention_prefill");
+  launch.grid[0] = facts.multiprocessors;
+  launch.block = 384;
+  launch.shared_bytes = static_cast<uint32_t>((kRows + 2 * kStages * keys) * pad * 2 + kAlignment);
+  launch.when = LaunchWhen::kAnyMany;
+  plan.launches.push_back(std::move(launch));
+}
+
 void plan_any(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, DevicePlan& plan) {
   add_any(desc, facts, LaunchWhen::kAlways, plan);
 }
@@ -128,8 +172,22 @@ void plan_split(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, Dev
   add_decode(desc, facts, plan);
   add_any(desc, facts, LaunchWhen::kAnyMany, plan);
 }
+void plan_sm90(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, DevicePlan& plan) {
+  add_decode(desc, facts, plan);
+  add_prefill(desc, facts, plan);
+}
+bool supports_sm90(const OpDesc& desc) {
+  constexpr int64_t kMost = 4096;  // sequences: shared memory is fuller here
+  return (supports_bf16(desc) || supports_fp8(desc)) && sequences_symbol(desc)->max <= kMost;
+}
 
 constexpr Tactic kTactics[] = {
+    {.name = "cuda.attention_sm90.v1",
+     .op = OpKind::kPagedAttention,
+     .priority = 20,
+     .supports = supports_sm90,
+     .sm = 90,
+     .plan = plan_sm90},
     {.name = "cuda.attention_split_bf16.v1",
      .op = OpKind::kPagedAttention,
      .priority = 10,

@@ -1,0 +1,407 @@
+// Paged attention of sequences with several query tokens, for Hopper: bound by the tensor cores.
+//
+// A block takes 128 query tokens of one head: one warpgroup copies keys and values, two of 64 rows
+// each multiply and keep the softmax. Keys come page by page with 16-byte copies, which fill with
+// zeros what lies outside the sequence (a tensor map could not, and stale cells may hold NaN) and
+// widen an e4m3 cache to bf16 on their way. The product with the values of one tile and that of
+// the queries with the next tile's keys are in flight together. Blocks stay for the whole launch
+// and find their tiles from query_start, the longest of a sequence first.
+//
+// Defined by the host beside the common ones: ATT_PAD (64, 128, 256), TILE_KEYS, STAGES and the
+// products wgmma_scores (64 x TILE_KEYS) and wgmma_values (64 x ATT_PAD).
+#pragma once
+
+#include "attention_common.cuh"
+#include "hopper.cuh"
+
+static_assert(ATT_DIM == ATT_V_DIM && ATT_KV < 2 && !ATT_Q_F32, "served by attention_any");
+constexpr int kThreads = 384;
+constexpr int kTileRows = 128;
+constexpr int kHalves = ATT_PAD / 64;  // of 64 dimensions: rows of 128 bytes, swizzled
+constexpr int kQueryBytes = 64 * ATT_PAD * 2;
+constexpr int kTileBytes = TILE_KEYS * ATT_PAD * 2;
+constexpr int kRowUnits = ATT_PAD / 8;
+constexpr int kCopies = TILE_KEYS * kRowUnits / 128;  // 16 bytes each, a thread
+
+struct Item {
+  int sequence, head, row, rows, position, keys, first_tile, last_tile;
+};
+
+/// tiles[s]: tiles of 128 queries before sequence s; by the whole block. Returns their number.
+__device__ int find_tiles(const int* query_start, int count, int* tiles) {
+  __shared__ int sums[kThreads / 32];
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  int total = 0;
+  for (int base = 0; base < count; base += kThreads) {
+    const int s = base + threadIdx.x;
+    const int rows = s < count ? query_start[s + 1] - query_start[s] : 0;
+    const int mine = rows > 1 ? (rows + kTileRows - 1) / kTileRows : 0;
+    int sum = mine;
+#pragma unroll
+    for (int d = 1; d < 32; d *= 2) {
+      const int other = __shfl_up_sync(~0u, sum, d);
+      if (lane >= d) sum += other;
+    }
+    if (lane == 31) sums[warp] = sum;
+    __syncthreads();
+    int before = total;
+    for (int w = 0; w < kThreads / 32; ++w) {
+      if (w < warp) before += sums[w];
+      total += sums[w];
+    }
+    if (s < count) tiles[s] = before + sum - mine;
+    __syncthreads();
+  }
+  return total;
+}
+
+__device__ __forceinline__ Item item_at(const AttentionArguments& a, const int* tiles, int total,
+                                        int sequences, int index) {
+  Item it;
+  const int tile = total - 1 - index / ATT_HEADS;
+  it.head = index % ATT_HEADS;
+  int low = 0, high = sequences;
+  while (high - low > 1) {
+    const int middle = (low + high) / 2;
+    (tiles[middle] <= tile ? low : high) = middle;
+  }
+  it.sequence = low;
+  const int start = a.query_start[low], end = a.query_start[low + 1];
+  const int offset = (tile - tiles[low]) * kTileRows;
+  it.row = start + offset;
+  it.rows = end - it.row < kTileRows ? end - it.row : kTileRows;
+  it.keys = a.kv_len[low];
+  it.position = it.keys - (end - it.row);
+  it.first_tile = first_visible(it.position) / TILE_KEYS;
+  it.last_tile = (it.position + it.rows - 1) / TILE_KEYS + 1;
+  return it;
+}
+
+/// Byte of a 16-byte unit in a tile of `rows` rows.
+__device__ __forceinline__ int swizzled(int row, int unit, int rows) {
+  return (unit / 8 * rows + row) * 128 + ((unit % 8) ^ (row % 8)) * 16;
+}
+
+/// Two e4m3 in the high bytes of 16 bits each, to bf16: the exponent is 120 too low.
+__device__ __forceinline__ uint32_t widen_pair(uint32_t high_bytes) {
+  const uint32_t bits = ((high_bytes >> 4) & 0x07f007f0u) | (high_bytes & 0x80008000u);
+  uint32_t out;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(bits), "r"(0x7b807b80u), "r"(0x80008000u));
+  return out;
+}
+
+__device__ __forceinline__ void copy_tile(const AttentionArguments& a, const Item& it, int tile,
+                                          bool values, uint8_t* to) {
+  const int thread = threadIdx.x;
+  const int* table = a.block_table + int64_t{it.sequence} * ATT_MAX_BLOCKS;
+  const int first = first_visible(it.position);
+#if ATT_KV == 0
+#pragma unroll 4
+  for (int i = 0; i < kCopies; ++i) {
+    const int at = i * 128 + thread, r = at / kRowUnits, unit = at % kRowUnits;
+    const int key = tile * TILE_KEYS + r;
+    const bool real = key >= first && key < it.keys && unit * 8 < ATT_DIM;
+    const uint8_t* from = a.cache;
+    if (real) {
+      const int block = table[key / ATT_BLOCK_TOKENS], head = it.head / kGroup;
+      const int token = key % ATT_BLOCK_TOKENS;
+      from = (values ? value_row(a.cache, block, head, token)
+                     : key_row(a.cache, block, head, token)) +
+             unit * 16;
+    }
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
+                     shared_address(to + swizzled(r, unit, TILE_KEYS))),
+                 "l"(from), "r"(real ? 16 : 0)
+                 : "memory");
+  }
+#else
+  constexpr int kBatch = 4, kWide = ATT_PAD / 16;
+#pragma unroll 1
+  for (int base = 0; base < kCopies / 2; base += kBatch) {
+    uint4 loaded[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int at = (base + i) * 128 + thread, r = at / kWide, unit = at % kWide;
+      const int key = tile * TILE_KEYS + r;
+      loaded[i] = make_uint4(0, 0, 0, 0);
+      if (key >= first && key < it.keys && unit * 16 < ATT_DIM) {
+        const int block = table[key / ATT_BLOCK_TOKENS], head = it.head / kGroup;
+        const int token = key % ATT_BLOCK_TOKENS;
+        const uint8_t* from = values ? value_row(a.cache, block, head, token)
+                                     : key_row(a.cache, block, head, token);
+        loaded[i] = *reinterpret_cast<const uint4*>(from + unit * 16);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int at = (base + i) * 128 + thread, r = at / kWide, unit = at % kWide * 2;
+      const uint32_t words[4] = {loaded[i].x, loaded[i].y, loaded[i].z, loaded[i].w};
+      uint32_t wide[8];
+#pragma unroll
+      for (int w = 0; w < 4; ++w) {
+        wide[w * 2] = widen_pair(__byte_perm(words[w], 0, 0x1404));
+        wide[w * 2 + 1] = widen_pair(__byte_perm(words[w], 0, 0x3424));
+      }
+      *reinterpret_cast<uint4*>(to + swizzled(r, unit, TILE_KEYS)) =
+          make_uint4(wide[0], wide[1], wide[2], wide[3]);
+      *reinterpret_cast<uint4*>(to + swizzled(r, unit + 1, TILE_KEYS)) =
+          make_uint4(wide[4], wide[5], wide[6], wide[7]);
+    }
+  }
+#endif
+}
+
+/// The copies of this thread but the last `kPending` groups are there for wgmma to see.
+template <int kPending>
+__device__ __forceinline__ void publish(uint64_t* full) {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+  barrier_arrive(full);
+}
+
+/// Tiles of keys and of values alternate in one ring of 2 * STAGES places.
+__device__ void produce(const AttentionArguments& a, const int* tiles, int total, int sequences,
+                        uint8_t* ring, uint64_t* full, uint64_t* empty) {
+  constexpr int kPlaces = 2 * STAGES;
+  int place = 0, before = -1;
+  uint32_t phase = 1;
+  for (int index = blockIdx.x; index < total * ATT_HEADS; index += gridDim.x) {
+    const Item it = item_at(a, tiles, total, sequences, index);
+    // Keys run one tile ahead of values, as they are used.
+    const int count = it.last_tile - it.first_tile;
+    for (int step = 0; step < 2 * count; ++step) {
+      const bool values = step == 2 * count - 1 || (step > 0 && step % 2 == 0);
+      const int nth = values ? (step - 1) / 2 : (step + 1) / 2;
+      barrier_wait(&empty[place], phase);
+      copy_tile(a, it, it.last_tile - 1 - nth, values, ring + place * kTileBytes);
+      asm volatile("cp.async.commit_group;" ::: "memory");
+      if (before >= 0) publish<1>(&full[before]);
+      before = place;
+      if (++place == kPlaces) place = 0, phase ^= 1;
+    }
+  }
+  if (before >= 0) publish<0>(&full[before]);
+}
+
+struct Softmax {
+  float top[2] = {-infinity(), -infinity()}, sum[2] = {0, 0}, scale[2];
+
+  /// Scores to weights in place; `scale` is what earlier sums are to be multiplied by.
+  __device__ __forceinline__ void update(float (&s)[TILE_KEYS / 2], const Item& it, int row,
+                                         int tile, bool masked) {
+    constexpr float kFactor = ATT_SOFTCAP > 0 ? 1.0f : kScoreScale * kLog2E;
+    const int t = threadIdx.x % 4;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int position = it.position + row + half * 8;
+      const int last = position < it.keys ? position : it.keys - 1;
+      const int first = first_visible(position);
+      float most = top[half];
+#pragma unroll
+      for (int i = 0; i < TILE_KEYS / 4; ++i) {
+        float& x = s[i / 2 * 4 + half * 2 + i % 2];
+        if (ATT_SOFTCAP > 0) x = score_exponent(x);
+        if (masked) {
+          const int key = tile * TILE_KEYS + i / 2 * 8 + t * 2 + i % 2;
+          if (key > last || key < first) x = -infinity();
+        }
+        most = fmaxf(most, x);
+      }
+      most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
+      most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
+      const float base = most == -infinity() ? 0.0f : most * kFactor;
+      scale[half] = exp2_fast(top[half] * kFactor - base);
+      top[half] = most;
+      float added = 0;
+#pragma unroll
+      for (int i = 0; i < TILE_KEYS / 4; ++i) {
+        float& x = s[i / 2 * 4 + half * 2 + i % 2];
+        x = exp2_fast(x * kFactor - base);
+        added += x;
+      }
+      sum[half] = sum[half] * scale[half] + added;
+    }
+  }
+};
+
+/// 64 query rows to shared memory, zeros beyond them; by one warpgroup.
+__device__ __forceinline__ void load_queries(const AttentionArguments& a, const Item& it, int group,
+                                             uint8_t* to) {
+#pragma unroll 4
+  for (int i = threadIdx.x % 128; i < 64 * kRowUnits; i += 128) {
+    const int r = i / kRowUnits, unit = i % kRowUnits;
+    uint4 v = make_uint4(0, 0, 0, 0);
+    if (group * 64 + r < it.rows && unit * 8 < ATT_DIM) {
+      const int64_t row = it.row + group * 64 + r;
+      v = *reinterpret_cast<const uint4*>(a.q + ((row * ATT_HEADS + it.head) * ATT_DIM + unit * 8) *
+                                                    2);
+    }
+    *reinterpret_cast<uint4*>(to + swizzled(r, unit, 64)) = v;
+  }
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+  named_barrier(2 + group, 128);
+}
+
+__device__ __forceinline__ void multiply_scores(float (&s)[TILE_KEYS / 2], const uint8_t* queries,
+                                                const uint8_t* keys) {
+  const uint64_t a = wgmma_descriptor(queries), b = wgmma_descriptor(keys);
+#pragma unroll
+  for (int k = 0; k < ATT_PAD / 16; ++k) {
+    wgmma_scores(s, a + k / 4 * (64 * 128 / 16) + k % 4 * 2,
+                 b + k / 4 * (TILE_KEYS * 128 / 16) + k % 4 * 2, k > 0);
+  }
+}
+
+/// Values lie keys by dimensions: the operand is transposed, its halves of 64 dimensions the
+/// leading stride, its groups of eight keys the other.
+__device__ __forceinline__ void multiply_values(float (&out)[ATT_PAD / 2],
+                                                const uint32_t (&w)[TILE_KEYS / 4],
+                                                const uint8_t* values) {
+  const uint64_t address = (shared_address(values) & 0x3ffffu) >> 4;
+  const uint64_t b = address | uint64_t{TILE_KEYS * 128 / 16} << 16 | uint64_t{1024 / 16} << 32 |
+                     uint64_t{1} << 62;
+#pragma unroll
+  for (int k = 0; k < TILE_KEYS / 16; ++k) {
+    wgmma_values(out, w[k * 4], w[k * 4 + 1], w[k * 4 + 2], w[k * 4 + 3], b + k * (2048 / 16), 1);
+  }
+}
+
+__device__ __forceinline__ void store_rows(const AttentionArguments& a, const Item& it, int group,
+                                           const float (&out)[ATT_PAD / 2], Softmax& m) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    m.sum[half] += __shfl_xor_sync(~0u, m.sum[half], 1);
+    m.sum[half] += __shfl_xor_sync(~0u, m.sum[half], 2);
+    const int row = group * 64 + warp * 16 + lane / 4 + half * 8;
+    if (row >= it.rows) continue;
+    const float scale = ATT_V_SCALE / m.sum[half];
+    uint8_t* to = a.out + ((int64_t{it.row} + row) * ATT_HEADS + it.head) * (ATT_DIM * 2);
+#pragma unroll
+    for (int c = 0; c < ATT_PAD / 8; ++c) {
+      const int d = c * 8 + lane % 4 * 2;
+      if (d >= ATT_DIM) continue;
+      *reinterpret_cast<uint32_t*>(to + d * 2) =
+          pack_bf16(out[c * 4 + half * 2] * scale, out[c * 4 + half * 2 + 1] * scale);
+    }
+  }
+}
+
+struct Places {
+  int place = 0;
+  uint32_t phase = 0;
+  __device__ __forceinline__ void advance() {
+    if (++place == 2 * STAGES) place = 0, phase ^= 1;
+  }
+};
+
+/// Scores of a tile to the operand of the product with its values.
+__device__ __forceinline__ void weigh(float (&s)[TILE_KEYS / 2], float (&out)[ATT_PAD / 2],
+                                      uint32_t (&w)[TILE_KEYS / 4], Softmax& m, const Item& it,
+                                      int row, int tile) {
+  const int low = it.position + row / 64 * 64;
+  const bool masked = (tile + 1) * TILE_KEYS > low + 1 || (tile + 1) * TILE_KEYS > it.keys ||
+                      (ATT_WINDOW > 0 && tile * TILE_KEYS < first_visible(low + 63));
+  if (masked) {
+    m.update(s, it, row, tile, true);
+  } else {
+    m.update(s, it, row, tile, false);
+  }
+#pragma unroll
+  for (int i = 0; i < TILE_KEYS / 4; ++i) w[i] = pack_bf16(s[i * 2], s[i * 2 + 1]);
+#pragma unroll
+  for (int i = 0; i < ATT_PAD / 2; ++i) out[i] *= m.scale[i / 2 % 2];
+}
+
+__device__ void consume(const AttentionArguments& a, const int* tiles, int total, int sequences,
+                        uint8_t* queries, const uint8_t* ring, uint64_t* full, uint64_t* empty) {
+  const int group = threadIdx.x / 128 - 1, lane = threadIdx.x % 32;
+  const int row = group * 64 + threadIdx.x / 32 % 4 * 16 + lane / 4;
+  uint8_t* mine = queries + group * kQueryBytes;
+  Places at;
+  for (int index = blockIdx.x; index < total * ATT_HEADS; index += gridDim.x) {
+    const Item it = item_at(a, tiles, total, sequences, index);
+    float s[TILE_KEYS / 2], out[ATT_PAD / 2];
+    uint32_t w[TILE_KEYS / 4];
+    Softmax m;
+#pragma unroll
+    for (int i = 0; i < ATT_PAD / 2; ++i) out[i] = 0;
+    load_queries(a, it, group, mine);
+    barrier_wait(&full[at.place], at.phase);
+    wgmma_hold(s);
+    wgmma_fence();
+    multiply_scores(s, mine, ring + at.place * kTileBytes);
+    wgmma_commit();
+    wgmma_wait<0>();
+    wgmma_hold(s);
+    if (lane == 0) barrier_arrive(&empty[at.place]);
+    at.advance();
+    // The last tile stands apart: a branch around the asynchronous products would serialize them.
+    for (int tile = it.last_tile - 1; tile > it.first_tile; --tile) {
+      weigh(s, out, w, m, it, row, tile);
+      const Places keys = at;
+      at.advance();
+      const Places values = at;
+      at.advance();
+      barrier_wait(&full[keys.place], keys.phase);
+      wgmma_hold(s);
+      wgmma_hold(out);
+      wgmma_fence();
+      multiply_scores(s, mine, ring + keys.place * kTileBytes);
+      wgmma_commit();
+      barrier_wait(&full[values.place], values.phase);
+      multiply_values(out, w, ring + values.place * kTileBytes);
+      wgmma_commit();
+      wgmma_wait<0>();
+      wgmma_hold(s);
+      wgmma_hold(out);
+      if (lane == 0) {
+        barrier_arrive(&empty[keys.place]);
+        barrier_arrive(&empty[values.place]);
+      }
+    }
+    weigh(s, out, w, m, it, row, it.first_tile);
+    barrier_wait(&full[at.place], at.phase);
+    wgmma_hold(out);
+    wgmma_fence();
+    multiply_values(out, w, ring + at.place * kTileBytes);
+    wgmma_commit();
+    wgmma_wait<0>();
+    wgmma_hold(out);
+    if (lane == 0) barrier_arrive(&empty[at.place]);
+    at.advance();
+    store_rows(a, it, group, out, m);
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, 1)
+    attention_prefill(const uint8_t* q, const int* query_start, const int* kv_len,
+                      const int* block_table, const int* sequences, const uint8_t* cache,
+                      uint8_t* out) {
+  extern __shared__ __align__(1024) uint8_t shared[];
+  __shared__ uint64_t full[2 * STAGES], empty[2 * STAGES];
+  __shared__ int tiles[ATT_MAX_SEQUENCES];
+  const AttentionArguments a = {q, query_start, kv_len, block_table, sequences, cache, out};
+  // Dynamic memory begins after the static: tiles of swizzled rows want multiples of 1024.
+  uint8_t* queries = shared + (1024 - shared_address(shared) % 1024) % 1024;
+  uint8_t* ring = queries + 2 * kQueryBytes;
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < 2 * STAGES; ++i) {
+      barrier_init(&full[i], 128);
+      barrier_init(&empty[i], 8);
+    }
+    barrier_init_fence();
+  }
+  const int count = *sequences;
+  const int total = find_tiles(query_start, count, tiles);
+  __syncthreads();
+  wait_dependencies();
+  launch_dependents();
+  if (threadIdx.x < 128) {
+    registers_give<80>();
+    produce(a, tiles, total, count, ring, full, empty);
+  } else {
+    registers_take<208>();
+    consume(a, tiles, total, count, queries, ring, full, empty);
+  }
+}
