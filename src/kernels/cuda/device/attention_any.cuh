@@ -89,7 +89,7 @@ __device__ void attend_any(const AttentionArguments& a, float* query, int64_t it
   __syncwarp();
 }
 
-extern "C" __global__ void __launch_bounds__(kAnyWarps * 32)
+extern "C" __global__ void __launch_bounds__(kAnyWarps * 32, 8)
     attention_any(const uint8_t* q, const int* query_start, const int* kv_len,
                   const int* block_table, const int* sequences, const uint8_t* cache,
                   uint8_t* out) {

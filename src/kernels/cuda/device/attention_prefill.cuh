@@ -105,9 +105,9 @@ __device__ __forceinline__ void copy_tile(const AttentionArguments& a, const Ite
     if (real) {
       const int block = table[key / ATT_BLOCK_TOKENS], head = it.head / kGroup;
       const int token = key % ATT_BLOCK_TOKENS;
-      from = (values ? value_row(a.cache, block, head, token)
-                     : key_row(a.cache, block, head, token)) +
-             unit * 16;
+      from =
+          (values ? value_row(a.cache, block, head, token) : key_row(a.cache, block, head, token)) +
+          unit * 16;
     }
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
                      shared_address(to + swizzled(r, unit, TILE_KEYS))),
@@ -127,8 +127,8 @@ __device__ __forceinline__ void copy_tile(const AttentionArguments& a, const Ite
       if (key >= first && key < it.keys && unit * 16 < ATT_DIM) {
         const int block = table[key / ATT_BLOCK_TOKENS], head = it.head / kGroup;
         const int token = key % ATT_BLOCK_TOKENS;
-        const uint8_t* from = values ? value_row(a.cache, block, head, token)
-                                     : key_row(a.cache, block, head, token);
+        const uint8_t* from =
+            values ? value_row(a.cache, block, head, token) : key_row(a.cache, block, head, token);
         loaded[i] = *reinterpret_cast<const uint4*>(from + unit * 16);
       }
     }
@@ -233,8 +233,8 @@ __device__ __forceinline__ void load_queries(const AttentionArguments& a, const 
     uint4 v = make_uint4(0, 0, 0, 0);
     if (group * 64 + r < it.rows && unit * 8 < ATT_DIM) {
       const int64_t row = it.row + group * 64 + r;
-      v = *reinterpret_cast<const uint4*>(a.q + ((row * ATT_HEADS + it.head) * ATT_DIM + unit * 8) *
-                                                    2);
+      v = *reinterpret_cast<const uint4*>(a.q +
+                                          ((row * ATT_HEADS + it.head) * ATT_DIM + unit * 8) * 2);
     }
     *reinterpret_cast<uint4*>(to + swizzled(r, unit, 64)) = v;
   }
