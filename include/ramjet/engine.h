@@ -38,7 +38,7 @@ struct BuildOptions {
   std::string dtype = "auto";     // auto (the checkpoint's), bf16, f32
   std::string quantize = "none";  // none, int8
   std::string kv_dtype = "auto";  // auto (the model's), bf16, f32
-  std::string target = "auto";    // auto, cpu-avx2, cpu-avx512, cpu-amx
+  std::string target = "auto";    // auto (the first GPU, else the CPU), or a name
   int tp = 1;
   int pp = 1;
   int max_batch_size = 256;
@@ -74,7 +74,7 @@ Result<BuildReport> build_engine(const std::string& model, const std::string& en
 /// content, this version, machine and options, else one built into the cache now.
 Result<std::string> resolve_engine(const std::string& model, const BuildOptions& options);
 
-/// The best target of this machine ("cpu-avx512"), capped by RAMJET_ISA.
+/// The best target of this machine's CPU ("cpu-avx512"), capped by RAMJET_ISA.
 std::string host_target();
 
 class Engine {

@@ -16,7 +16,7 @@ namespace api {
 
 Result<compiler::CompileOptions> compile_options(const BuildOptions& options) {
   compiler::CompileOptions compile;
-  compile.target = kernels::Target::host();
+  compile.target = kernels::Target::best();
   if (options.target != "auto") {
     ASSIGN_OR_RETURN(compile.target, kernels::Target::parse(options.target));
   }
@@ -30,7 +30,8 @@ Result<compiler::CompileOptions> compile_options(const BuildOptions& options) {
                        options.pp);
   }
   // Timing another machine's kernels here would choose for the wrong machine.
-  compile.tune = options.tune && compile.target.name() == kernels::Target::host().name();
+  compile.tune = options.tune && (compile.target.name() == kernels::Target::host().name() ||
+                                  (compile.target.is_gpu() && compile.target.runs_here()));
   compile.weights = options.weights;
   compile.disabled_passes = options.disabled_passes;
   compile.progress = options.progress;
@@ -61,6 +62,17 @@ Result<DType> activation_dtype(const BuildOptions& options, std::string_view che
 }
 
 namespace {
+
+Result<DType> kv_cache_dtype(const BuildOptions& options, DType activations) {
+  if (options.kv_dtype == "auto") return activations;
+  const auto parsed = parse_dtype(options.kv_dtype);
+  if (parsed == DType::kBf16 || parsed == DType::kF32) return *parsed;
+  return invalid_argument("kv_dtype '{}': known are auto, bf16 and f32", options.kv_dtype);
+}
+
+/// Tokens of a KV block: what the attention kernels of a GPU are written for; on the CPU small ones
+/// share more of a prefix.
+constexpr int64_t kGpuBlockTokens = 64, kCpuBlockTokens = 16;
 
 /// The dtype the configuration states, else that of the first tensor.
 std::string checkpoint_dtype(const checkpoint::Checkpoint& checkpoint) {
@@ -116,17 +128,9 @@ Result<engine::Manifest> make_manifest(const models::Model& model,
   manifest.limits.block_tokens = static_cast<int>(shape.block_tokens);
   manifest.dtype = std::string(dtype_name(shape.dtype));
   manifest.quantize = options.quantize;
-  DType kv_dtype = shape.dtype;
-  if (options.kv_dtype != "auto") {
-    const auto parsed = parse_dtype(options.kv_dtype);
-    if (parsed != DType::kBf16 && parsed != DType::kF32) {
-      return invalid_argument("kv_dtype '{}': known are auto, bf16 and f32", options.kv_dtype);
-    }
-    kv_dtype = *parsed;
-  }
   for (const models::KvGroupSpec& group : model.kv_groups) {
     manifest.kv_groups.push_back({group.num_layers, group.num_kv_heads, group.head_dim,
-                                  group.v_head_dim, group.window, kv_dtype});
+                                  group.v_head_dim, group.window, shape.kv_dtype});
   }
   manifest.provenance.source = checkpoint.fingerprint().hex();
   manifest.provenance.options = options_text(options);
@@ -149,6 +153,8 @@ Result<BuildReport> build_engine(const std::string& model, const std::string& en
   ASSIGN_OR_RETURN(auto checkpoint, checkpoint::open_checkpoint(model, stored));
   models::ModelOptions shape;
   ASSIGN_OR_RETURN(shape.dtype, api::activation_dtype(options, api::checkpoint_dtype(*checkpoint)));
+  ASSIGN_OR_RETURN(shape.kv_dtype, api::kv_cache_dtype(options, shape.dtype));
+  shape.block_tokens = compile.target.is_gpu() ? api::kGpuBlockTokens : api::kCpuBlockTokens;
   shape.max_batch_size = std::min(options.max_batch_size, options.max_num_tokens);
   shape.max_num_tokens = options.max_num_tokens;
   shape.max_seq_len = options.max_seq_len;

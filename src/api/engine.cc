@@ -12,12 +12,12 @@ namespace {
 Status check_target(const engine::EngineFile& file) {
   const std::string& name = file.manifest().provenance.target;
   ASSIGN_OR_RETURN(kernels::Target target, kernels::Target::parse(name));
-  const kernels::Target host = kernels::Target::host();
-  if (target.runs_on(host)) return ok_status();
+  if (target.runs_here()) return ok_status();
+  const std::string best = kernels::Target::best().name();
   return unsupported(
       "{}: built for {}, this machine runs at most {} — rebuild it here with: ramjet build MODEL "
       "-o {} --target {}",
-      file.path(), name, host.name(), file.path(), host.name());
+      file.path(), name, best, file.path(), best);
 }
 
 }  // namespace

@@ -77,6 +77,14 @@ std::optional<Target> Target::gpu() {
   return std::nullopt;
 }
 
+bool Target::runs_here() const {
+  if (!is_gpu()) return runs_on(host());
+  const auto machine = gpu();
+  return machine && runs_on(*machine);
+}
+
+Target Target::best() { return gpu().value_or(host()); }
+
 Target Target::host() {
   static const Target target = [] {
     Isa isa = cpu::machine_isa();

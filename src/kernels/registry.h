@@ -35,6 +35,10 @@ struct Target {
   static std::optional<Target> gpu();
   /// Machine code for sm_90a runs there alone; a later sm_8x runs what an earlier one does.
   bool runs_on(const Target& machine) const;
+  /// On this machine: its CPU, or its first GPU.
+  bool runs_here() const;
+  /// The first GPU if there is one, else the CPU.
+  static Target best();
 };
 
 /// How a weight operand lies in the engine. Names are versioned: a changed layout is a new name.

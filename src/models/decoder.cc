@@ -91,6 +91,8 @@ class DecoderBuilder {
     desc.scale = 1.0 / std::sqrt(static_cast<double>(attention_.head_dim));
     desc.window = attention_.windows[static_cast<size_t>(index)];
     desc.kv_layer = index;
+    desc.kv_dtype = input_.options.kv_dtype;
+    desc.block_tokens = input_.options.block_tokens;
     const int64_t q_width = desc.num_heads * desc.head_dim;
     const int64_t kv_width = desc.num_kv_heads * desc.head_dim;
     const bool bias = attention_.qkv_bias;

@@ -25,6 +25,7 @@ struct ModelOptions {
   int64_t max_num_tokens = 2048;
   int64_t max_seq_len = 0;  // 0: the configuration's
   int64_t block_tokens = 16;
+  DType kv_dtype = DType::kBf16;
 };
 
 /// Cache geometry that the graph's attention ops assume; becomes engine::KvGroup.
