@@ -57,7 +57,8 @@ void add_build_options(CLI::App& command, BuildOptions& options) {
       ->capture_default_str();
   command
       .add_option("--target", options.target,
-                  "auto (this machine), cpu-scalar, cpu-avx2, cpu-avx512, cpu-amx")
+                  "auto (the first GPU, else the CPU), cpu-scalar, cpu-avx2, cpu-avx512, cpu-amx, "
+                  "sm_80, sm_89, sm_90a")
       ->capture_default_str();
   command.add_option("--tp", options.tp, "tensor parallel ranks")->capture_default_str();
   command.add_option("--pp", options.pp, "pipeline parallel ranks")->capture_default_str();
