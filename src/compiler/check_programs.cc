@@ -66,9 +66,7 @@ class Checker {
       return corrupt("{} results, wants {}", stated.size(), inferred.size());
     }
     for (size_t i = 0; i < stated.size(); ++i) {
-      const bool dtype_fits = ir::stores_any_float(record.op)
-                                  ? ir::is_compute_float(stated[i].dtype)
-                                  : stated[i].dtype == inferred[i].dtype;
+      const bool dtype_fits = ir::stores_as(record.op, inferred, i, stated[i].dtype);
       if (stated[i].dims == inferred[i].dims && dtype_fits) continue;
       return corrupt("result {} is {}, follows as {}", i, type_text(stated[i], program_.symbols),
                      type_text(inferred[i], program_.symbols));

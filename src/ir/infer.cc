@@ -10,9 +10,13 @@ bool is_compute_float(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBf16;
 }
 
-bool stores_any_float(OpKind op) {
-  return op == OpKind::kMatmul || op == OpKind::kPointwise || op == OpKind::kNorm ||
-         op == OpKind::kAddNorm || op == OpKind::kEmbedding;
+bool stores_as(OpKind op, std::span<const TensorType> inferred, size_t index, DType stated) {
+  const DType dtype = inferred[index].dtype;
+  const bool any_float = op == OpKind::kMatmul || op == OpKind::kPointwise || op == OpKind::kNorm ||
+                         op == OpKind::kAddNorm || op == OpKind::kEmbedding;
+  const bool scales = index > 0 && inferred[index - 1].dtype == DType::kF8E4M3;
+  if (!any_float || scales || !is_compute_float(dtype)) return stated == dtype;
+  return is_compute_float(stated);
 }
 
 Status want_inputs(const OpCall& call, size_t least, size_t most) {

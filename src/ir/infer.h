@@ -25,8 +25,9 @@ struct OpCall {
 /// caller puts it in front); kUnsupported for ops that this version only names.
 Result<std::vector<TensorType>> infer_types(const OpCall& call);
 
-/// True for the ops whose results may be stored in a float dtype of choice.
-bool stores_any_float(OpKind op);
+/// Whether result `index`, which follows as `inferred[index]`, may be stored as `stated`: some ops
+/// store their floats in a float dtype of choice; eight-bit results and their scales are as told.
+bool stores_as(OpKind op, std::span<const TensorType> inferred, size_t index, DType stated);
 /// f32, f16, bf16: what arithmetic accepts.
 bool is_compute_float(DType dtype);
 

@@ -25,6 +25,12 @@ Status check_operands(const OpCall& call, size_t first, size_t count, std::span<
   return ok_status();
 }
 
+/// a, b and their scales: what comes before the operands of prologue and epilogue.
+size_t own_operands(const MatmulDesc& desc) {
+  if (desc.quant == WeightQuant::kNone) return 2;
+  return desc.quant == WeightQuant::kFp8Channel ? 4 : 3;
+}
+
 /// Columns of one accumulator. Two share a weight that alternates tiles of 16 rows of each.
 Result<Dim> matmul_columns(const OpCall& call, const MatmulDesc& desc) {
   const TensorType& b = call.inputs[1];
@@ -35,9 +41,34 @@ Result<Dim> matmul_columns(const OpCall& call, const MatmulDesc& desc) {
   return invalid_argument("two accumulators want a fixed b[2N, K], given {}", shown(call, 1));
 }
 
+/// Scales of a quantized matmul: one a row of b, and for eight-bit activations one a row of a.
+Status check_scales(const OpCall& call, const MatmulDesc& desc) {
+  const TensorType &a = call.inputs[0], &b = call.inputs[1];
+  const bool fp8 = desc.quant == WeightQuant::kFp8Channel;
+  std::vector<Dim> rows = a.dims;
+  rows.pop_back();
+  const bool scaled = desc.transpose_b && b.dtype == (fp8 ? DType::kF8E4M3 : DType::kI8) &&
+                      call.inputs[2] == TensorType{DType::kF32, {b.dims[0]}};
+  if (!fp8) {
+    if (scaled) return ok_status();
+    return invalid_argument("a quantized matmul wants b i8[N, K] and scales f32[N], given b {}",
+                            shown(call, 1));
+  }
+  if (scaled && desc.prologue.empty() && call.inputs[3] == TensorType{DType::kF32, rows}) {
+    return ok_status();
+  }
+  return invalid_argument(
+      "an fp8 matmul wants b f8e4m3[N, K], scales f32[N] and those of a's rows, given {}, {}, {}",
+      shown(call, 1), shown(call, 2), shown(call, 3));
+}
+
 Status check_matmul_operands(const OpCall& call, const MatmulDesc& desc) {
   const TensorType &a = call.inputs[0], &b = call.inputs[1];
-  RETURN_IF_ERROR(want_float(call, 0, "a"));
+  if (desc.quant != WeightQuant::kFp8Channel) {
+    RETURN_IF_ERROR(want_float(call, 0, "a"));
+  } else if (a.dtype != DType::kF8E4M3) {
+    return invalid_argument("a is {}, an fp8 matmul wants f8e4m3", shown(call, 0));
+  }
   if (a.rank() < 2 || b.rank() != 2) {
     return invalid_argument("wants a[.., M, K] and b of rank 2, given a {} and b {}",
                             shown(call, 0), shown(call, 1));
@@ -53,24 +84,21 @@ Status check_matmul_operands(const OpCall& call, const MatmulDesc& desc) {
     return invalid_argument("a {} and b {} differ in dtype; cast one", shown(call, 0),
                             shown(call, 1));
   }
-  const bool scaled = call.inputs.size() > 2 && call.inputs[2].dtype == DType::kF32 &&
-                      call.inputs[2].dims == std::vector<Dim>{b.dims[0]};
-  if (b.dtype == DType::kI8 && desc.transpose_b && scaled) return ok_status();
-  return invalid_argument("a quantized matmul wants b i8[N, K] and scales f32[N], given b {}",
-                          shown(call, 1));
+  return check_scales(call, desc);
 }
 
 }  // namespace
 
 Types infer_matmul(const OpCall& call) {
   const MatmulDesc& desc = desc_of<MatmulDesc>(call);
-  RETURN_IF_ERROR(want_inputs(call, desc.quant == WeightQuant::kNone ? 2 : 3, 160));
+  const size_t own = own_operands(desc);
+  RETURN_IF_ERROR(want_inputs(call, own, 160));
   RETURN_IF_ERROR(check_matmul_operands(call, desc));
   ASSIGN_OR_RETURN(const Dim columns, matmul_columns(call, desc));
   std::vector<Dim> dims = call.inputs[0].dims;
   dims.back() = columns;
 
-  const size_t extra = call.inputs.size() - (desc.quant == WeightQuant::kNone ? 2 : 3);
+  const size_t extra = call.inputs.size() - own;
   if (desc.prologue_operands < 0 || desc.prologue_operands > static_cast<int64_t>(extra)) {
     return invalid_argument("prologue_operands={} but {} operands are left", desc.prologue_operands,
                             extra);
@@ -95,7 +123,9 @@ Types infer_matmul(const OpCall& call) {
   RETURN_IF_ERROR(check_operands(call, first, before, call.inputs[0].dims));
   RETURN_IF_ERROR(check_operands(call, first + before, after, dims));
   const size_t results = desc.epilogue.empty() ? 1 : desc.epilogue.outputs.size();
-  return std::vector<TensorType>(results, TensorType{call.inputs[0].dtype, std::move(dims)});
+  const DType a = call.inputs[0].dtype;
+  const DType dtype = is_compute_float(a) ? a : DType::kBf16;
+  return std::vector<TensorType>(results, TensorType{dtype, std::move(dims)});
 }
 
 Types infer_pointwise(const OpCall& call) {

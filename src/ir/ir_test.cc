@@ -54,6 +54,43 @@ TEST(GraphText, KeepsRecipesFusedNamesAndTactics) {
   EXPECT_EQ(ir::print(*graph), text);
 }
 
+constexpr std::string_view kFp8 = R"(graph "g" {
+  symbol n 0..1..8
+  %x = input : bf16[n, 64]
+  %g = weight(sources=["g"]) : bf16[64]
+  %w = weight(sources=["w"], quant=fp8_channel) : f8e4m3[40, 64]
+  %s = weight(sources=["w"], quant=fp8_channel, part=scales) : f32[40]
+  %a, %t = norm(%x, %g) {quant=fp8_token} "norm" : f8e4m3[n, 64], f32[n]
+  %y = matmul(%a, %w, %s, %t) {quant=fp8_channel} "w" : bf16[n, 40]
+  %q, %r = quantize(%y) "quantize" : f8e4m3[n, 40], f32[n]
+  output "y" = %y
+  output "q" = %q
+  output "r" = %r
+}
+)";
+
+TEST(GraphText, Fp8RoundTrips) {
+  const auto graph = ir::parse(kFp8);
+  ASSERT_TRUE(graph.ok()) << graph.error().message;
+  EXPECT_EQ(ir::print(*graph), kFp8);
+}
+
+TEST(Verify, Fp8OperandsAndTheirScales) {
+  const auto error = [](std::string_view from, std::string_view to) {
+    std::string text(kFp8);
+    const size_t at = text.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    return parse_error(text.replace(at, from.size(), to));
+  };
+  EXPECT_THAT(error("matmul(%a", "matmul(%x"), HasSubstr("wants f8e4m3"));
+  EXPECT_THAT(error("%s, %t) {quant=fp8", "%t, %s) {quant=fp8"), HasSubstr("those of a's rows"));
+  EXPECT_THAT(error("%w, %s, %t", "%w, %s"), HasSubstr("3 operands given, wants 4"));
+  EXPECT_THAT(error("f8e4m3[40, 64]", "i8[40, 64]"), HasSubstr("wants f8e4m3[N, K]"));
+  EXPECT_THAT(error(": f8e4m3[n, 64], f32[n]", ": bf16[n, 64], f32[n]"), HasSubstr("follows as"));
+  EXPECT_THAT(error("f8e4m3[n, 64], f32[n]", "f8e4m3[n, 64], bf16[n]"), HasSubstr("follows as"));
+  EXPECT_THAT(error("\"w\" : bf16[n, 40]", "\"w\" : f8e4m3[n, 40]"), HasSubstr("follows as"));
+}
+
 TEST(GraphText, NamesTheLineOfAnError) {
   EXPECT_THAT(parse_error(changed("relu(r0)", "relu(r7)")), HasSubstr("line 6"));
   EXPECT_THAT(parse_error(changed("= matmul", "= matmull")), HasSubstr("unknown op 'matmull'"));

@@ -8,7 +8,7 @@
 namespace ramjet::ir {
 
 inline constexpr std::array<const char*, 3> combine_names = {"none", "stack", "interleave"};
-inline constexpr std::array<const char*, 2> quant_names = {"none", "int8_channel"};
+inline constexpr std::array<const char*, 3> quant_names = {"none", "int8_channel", "fp8_channel"};
 inline constexpr std::array<const char*, 2> part_names = {"values", "scales"};
 
 /// In double quotes, with backslashes before quotes and backslashes; newlines become spaces.

@@ -52,11 +52,13 @@ Status check_recipe(const Value& value) {
       (recipe.transpose || recipe.combine != WeightRecipe::Combine::kNone)) {
     bad = "is transformed but no matrix";
   }
-  if (recipe.quant == WeightQuant::kInt8Channel) {
+  if (recipe.quant != WeightQuant::kNone) {
+    const bool fp8 = recipe.quant == WeightQuant::kFp8Channel;
     if (recipe.part == WeightRecipe::Part::kValues
-            ? value.type.dtype != DType::kI8 || value.type.rank() != 2
+            ? value.type.dtype != (fp8 ? DType::kF8E4M3 : DType::kI8) || value.type.rank() != 2
             : value.type.dtype != DType::kF32 || value.type.rank() != 1) {
-      bad = "is quantized, so wants i8[N, K] values or f32[N] scales";
+      bad = fp8 ? "is quantized, so wants f8e4m3[N, K] values or f32[N] scales"
+                : "is quantized, so wants i8[N, K] values or f32[N] scales";
     }
   } else if (recipe.part == WeightRecipe::Part::kScales) {
     bad = "has scales but is not quantized";
@@ -110,8 +112,7 @@ Status check_node(const Graph& graph, const Node& node) {
     return invalid_argument("{} results stated, wants {}", stated.size(), inferred.size());
   }
   for (size_t i = 0; i < stated.size(); ++i) {
-    const bool dtype_fits = stores_any_float(node.op) ? is_compute_float(stated[i].dtype)
-                                                      : stated[i].dtype == inferred[i].dtype;
+    const bool dtype_fits = stores_as(node.op, inferred, i, stated[i].dtype);
     if (stated[i].dims == inferred[i].dims && dtype_fits) continue;
     return invalid_argument("result %{} is stated as {}, follows as {}",
                             graph.value(node.outputs[i]).name, type_text(stated[i], graph.symbols),
