@@ -70,6 +70,7 @@ struct PagedBatch {
 };
 
 constexpr DType kReal[] = {DType::kF32, DType::kBf16, DType::kF16};
+constexpr DType kCache[] = {DType::kF32, DType::kBf16, DType::kF16, DType::kF8E4M3};
 
 AttentionDesc random_desc(int64_t dim) {
   AttentionDesc desc;
@@ -79,6 +80,7 @@ AttentionDesc random_desc(int64_t dim) {
   desc.v_head_dim = pick(0, 3) == 0 ? 8 * pick(1, 8) : dim;
   desc.scale = 4 / std::sqrt(static_cast<double>(dim));
   desc.kv_layer = pick(0, 1);
+  desc.k_scale = 0.5, desc.v_scale = 0.75;  // of an eight-bit cache alone
   return desc;
 }
 
@@ -103,7 +105,7 @@ constexpr Tolerance kTileTolerance = {4e-3, 0};
 TEST(CpuAttention, MixedBatchesOfEveryShape) {
   int round = 0;
   for (int64_t dim : {8, 16, 24, 64, 80, 96, 128, 256}) {
-    for (DType dtype : kReal) {
+    for (DType dtype : kCache) {
       AttentionDesc desc = random_desc(dim);
       if (round % 2 == 1) desc.window = pick(1, 100);
       if (round % 3 == 1) desc.softcap = 2;
@@ -184,12 +186,13 @@ TEST(CpuAttention, AmxIndexingUnderEmulation) {
 }
 
 TEST(CpuAttention, AppendAndFusedAppend) {
-  for (int round = 0; round < 6; ++round) {
+  for (int round = 0; round < 8; ++round) {
     AttentionDesc desc = random_desc(8 * pick(1, 17));
     PagedBatch batch;
     batch.block_tokens = 8;
     batch.add(1, 9), batch.add(pick(1, 30), 31);
-    batch.build(desc, kReal[round % 3], 2);
+    const DType cache = kCache[round % 4];
+    batch.build(desc, cache, 2);
     const int64_t rows = batch.rows(), k_width = desc.num_kv_heads * desc.head_dim;
     const DType dtype = kReal[pick(0, 2)];
     OpCase append{OpKind::kKvAppend, desc, batch.operands(), {}, {batch.kv}, ""};
@@ -210,7 +213,8 @@ TEST(CpuAttention, AppendAndFusedAppend) {
       qkv.inputs.push_back(random_tensor(dtype, {desc.head_dim}));
     }
     qkv.outputs = {TestTensor(dtype, {rows, desc.num_heads * desc.head_dim})};
-    expect_all_match(qkv, {1e-5, 1e-5});
+    // Eight bits: what lies at a boundary may be rounded to either side.
+    expect_all_match(qkv, cache == DType::kF8E4M3 ? Tolerance{0.005, 0.13} : Tolerance{1e-5, 1e-5});
   }
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 bool bf16_weights(const OpDesc& desc) { return packed_matmul_ok(desc, true); }
 bool amx_bf16(const OpDesc& desc) { return amx_matmul_ok(desc, true); }
-bool amx_int8(const OpDesc& desc) { return amx_matmul_ok(desc, false); }
+bool amx_eight_bits(const OpDesc& desc) { return amx_matmul_ok(desc, false); }
 bool plain_weights(const OpDesc& desc) { return packed_matmul_ok(desc, false); }
 
 // Priorities: 100 an instruction set, 10 for reading packed weights.
@@ -31,8 +31,8 @@ constexpr Tactic row_op(std::string_view name, OpKind op, Isa isa, bool (*suppor
 constexpr std::array kTactics = {
     Tactic{"cpu.amx.matmul_n16k2.v1", OpKind::kMatmul, Isa::kAmx, kAmx + kPacked, amx_bf16,
            amx_workspace, kPairedLayout, amx::matmul_paired},
-    Tactic{"cpu.amx.matmul_n16.v1", OpKind::kMatmul, Isa::kAmx, kAmx + kPacked, amx_int8,
-           amx_workspace, kPlainLayout, amx::matmul_int8},
+    Tactic{"cpu.amx.matmul_n16.v1", OpKind::kMatmul, Isa::kAmx, kAmx + kPacked, amx_eight_bits,
+           amx_workspace, kPlainLayout, amx::matmul_plain},
     Tactic{"cpu.avx2.matmul_n16k2.v1", OpKind::kMatmul, Isa::kAvx2, kAvx2 + kPacked, bf16_weights,
            nullptr, kPairedLayout, avx2::matmul_paired},
     Tactic{"cpu.avx2.matmul_n16.v1", OpKind::kMatmul, Isa::kAvx2, kAvx2 + kPacked, plain_weights,

@@ -43,10 +43,10 @@ void paged_attention(const KernelCall& call);
 /// Tile kernels; they also need AVX-512. The emulated ones are for tests on machines without tiles.
 namespace amx {
 void matmul_paired(const KernelCall& call);
-void matmul_int8(const KernelCall& call);
+void matmul_plain(const KernelCall& call);
 void paged_attention(const KernelCall& call);
 void matmul_paired_emulated(const KernelCall& call);
-void matmul_int8_emulated(const KernelCall& call);
+void matmul_plain_emulated(const KernelCall& call);
 void paged_attention_emulated(const KernelCall& call);
 }  // namespace amx
 

@@ -10,18 +10,31 @@ bool real(DType dtype) {
 }
 bool real_or_i32(const TensorType& type) { return real(type.dtype) || type.dtype == DType::kI32; }
 
+/// a, b and their scales.
+size_t own_operands(const MatmulDesc& m) {
+  if (m.quant == WeightQuant::kNone) return 2;
+  return m.quant == WeightQuant::kFp8Channel ? 4 : 3;
+}
+
 bool program_fits(const PointwiseProgram& program, size_t operands) {
   return program.instrs.size() <= kMaxFusedInstrs && operands <= kMaxFusedOperands;
 }
 
 bool operands_ok(const OpDesc& desc, const MatmulDesc& m) {
-  const bool scaled = m.quant == WeightQuant::kInt8Channel;
-  const size_t first = scaled ? 3 : 2;
+  const size_t first = own_operands(m);
   const auto prologue = static_cast<size_t>(m.prologue_operands);
   if (desc.inputs.size() < first + prologue || desc.outputs.empty()) return false;
-  if (!real(desc.inputs[0].dtype)) return false;
-  if (scaled && (desc.inputs[1].dtype != DType::kI8 || desc.inputs[2].dtype != DType::kF32)) {
-    return false;
+  const auto is = [&](size_t i, DType dtype) { return desc.inputs[i].dtype == dtype; };
+  switch (m.quant) {
+    case WeightQuant::kNone:
+      if (!real(desc.inputs[0].dtype)) return false;
+      break;
+    case WeightQuant::kInt8Channel:
+      if (!real(desc.inputs[0].dtype) || !is(1, DType::kI8) || !is(2, DType::kF32)) return false;
+      break;
+    case WeightQuant::kFp8Channel:
+      if (!is(0, DType::kF8E4M3) || !is(1, DType::kF8E4M3)) return false;
+      if (!is(2, DType::kF32) || !is(3, DType::kF32)) return false;
   }
   const auto rest = desc.inputs.subspan(first);
   return std::all_of(rest.begin(), rest.end(), real_or_i32) &&
@@ -41,15 +54,15 @@ MatmulPlan::MatmulPlan(const KernelCall& call)
       outputs(call.outputs),
       a(&call.inputs[0]),
       b(&call.inputs[1]) {
-  const bool scaled = desc->quant != WeightQuant::kNone;
-  if (scaled) scales = call.inputs[2].as<float>();
+  if (desc->quant != WeightQuant::kNone) scales = call.inputs[2].as<float>();
+  if (desc->quant == WeightQuant::kFp8Channel) token_scales = call.inputs[3].as<float>();
   const Shape& out = call.outputs[0].shape;
   columns = out.back();
   rows = out.rows();
   depth = a->shape.back();
   b_rows = columns * desc->accumulators;
   panels = (b_rows + 31) / 32;
-  const size_t first = scaled ? 3 : 2;
+  const size_t first = own_operands(*desc);
   num_prologue = static_cast<size_t>(desc->prologue_operands);
   num_epilogue = call.inputs.size() - first - num_prologue;
   for (size_t i = 0; i < num_prologue; ++i) {
@@ -66,15 +79,18 @@ bool packed_matmul_ok(const OpDesc& desc, bool bf16) {
   const TensorType& b = desc.inputs[1];
   if (b.rank() != 2 || !m->transpose_b || !b.dims[0].fixed() || !b.dims[1].fixed()) return false;
   const bool plain = b.dtype == DType::kF32 || b.dtype == DType::kF16 ||
-                     (b.dtype == DType::kI8 && m->quant == WeightQuant::kInt8Channel);
+                     (b.dtype == DType::kI8 && m->quant == WeightQuant::kInt8Channel) ||
+                     (b.dtype == DType::kF8E4M3 && m->quant == WeightQuant::kFp8Channel);
   if (bf16 ? b.dtype != DType::kBf16 : !plain) return false;
   if (m->accumulators == 1) return true;
   return m->accumulators == 2 && !m->epilogue.empty() && b.dims[0].offset % 32 == 0;
 }
 
 bool amx_matmul_ok(const OpDesc& desc, bool bf16) {
-  return packed_matmul_ok(desc, bf16) && desc.inputs[0].dtype == DType::kBf16 &&
-         (bf16 || desc.inputs[1].dtype == DType::kI8) && desc.inputs[1].dims[1].offset > 0;
+  if (!packed_matmul_ok(desc, bf16) || desc.inputs[1].dims[1].offset <= 0) return false;
+  const DType a = desc.inputs[0].dtype, b = desc.inputs[1].dtype;
+  if (b == DType::kF8E4M3) return a == b;
+  return a == DType::kBf16 && (bf16 || b == DType::kI8);
 }
 
 int64_t amx_workspace(const OpDesc& desc) {

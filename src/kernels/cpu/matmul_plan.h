@@ -20,9 +20,10 @@ struct MatmulPlan {
   std::span<const TensorView> outputs;
   const TensorView* a = nullptr;
   const TensorView* b = nullptr;
-  const float* scales = nullptr;  // one a row of b, or null
-  int64_t rows = 0;               // of a and of the result, batches together
-  int64_t columns = 0;            // of the result
+  const float* scales = nullptr;        // one a row of b, or null
+  const float* token_scales = nullptr;  // one a row of a, or null
+  int64_t rows = 0;                     // of a and of the result, batches together
+  int64_t columns = 0;                  // of the result
   int64_t depth = 0;
   int64_t b_rows = 0;  // columns * accumulators
   int64_t panels = 0;  // of 32 rows of b
@@ -37,7 +38,7 @@ struct MatmulPlan {
 /// Whether the packed-weight tactics of an FMA path take it: b rank 2 in [N, K] order, programs
 /// of bounded size, whole tiles where two accumulators share b. `bf16` asks for bf16 weights.
 bool packed_matmul_ok(const OpDesc& desc, bool bf16);
-/// AMX: bf16 rows of a, bf16 or int8 weights.
+/// AMX: bf16 rows of a, bf16 or int8 weights; or both e4m3.
 bool amx_matmul_ok(const OpDesc& desc, bool bf16);
 /// Bytes of a as packed tiles, at the largest number of rows.
 int64_t amx_workspace(const OpDesc& desc);

@@ -18,7 +18,10 @@ struct MatmulCase {
 };
 
 TestTensor random_weights(DType dtype, Shape shape) {
-  return dtype == DType::kI8 ? random_tensor(dtype, shape, -127, 127) : random_tensor(dtype, shape);
+  if (dtype == DType::kI8) return random_tensor(dtype, shape, -127, 127);
+  // From subnormals to the largest: every exponent of e4m3.
+  if (dtype == DType::kF8E4M3) return random_tensor(dtype, shape, -448, 448);
+  return random_tensor(dtype, shape);
 }
 
 OpCase build(const MatmulCase& m) {
@@ -29,10 +32,17 @@ OpCase build(const MatmulCase& m) {
   desc.prologue_operands = static_cast<int64_t>(m.prologue_operands.size());
   OpCase out{OpKind::kMatmul, {}, {}, {}, {}, ""};
   const int64_t b_rows = m.columns * m.accumulators;
-  out.inputs = {random_tensor(m.a, {m.rows, m.depth}), random_weights(m.b, {b_rows, m.depth})};
+  const bool fp8 = m.b == DType::kF8E4M3;
+  const DType a = fp8 ? m.b : m.a;
+  out.inputs = {random_weights(a, {m.rows, m.depth}), random_weights(m.b, {b_rows, m.depth})};
   if (m.b == DType::kI8) {
     desc.quant = WeightQuant::kInt8Channel;
     out.inputs.push_back(random_tensor(DType::kF32, {b_rows}, 0.001f, 0.01f));
+  }
+  if (fp8) {
+    desc.quant = WeightQuant::kFp8Channel;
+    out.inputs.push_back(random_tensor(DType::kF32, {b_rows}, 1e-5f, 1e-4f));
+    out.inputs.push_back(random_tensor(DType::kF32, {m.rows}, 1e-4f, 1e-2f));
   }
   for (const auto* list : {&m.prologue_operands, &m.epilogue_operands}) {
     out.inputs.insert(out.inputs.end(), list->begin(), list->end());
@@ -48,7 +58,7 @@ OpCase build(const MatmulCase& m) {
 constexpr Tolerance kTolerance = {2e-4, 2e-5};
 
 TEST(CpuMatmul, EveryDtypeAndOddExtents) {
-  for (DType b : {DType::kBf16, DType::kF32, DType::kF16, DType::kI8}) {
+  for (DType b : {DType::kBf16, DType::kF32, DType::kF16, DType::kI8, DType::kF8E4M3}) {
     for (int round = 0; round < 14; ++round) {
       MatmulCase m;
       m.a = kReal[pick(0, 2)], m.b = b, m.out = kReal[pick(0, 2)];
@@ -76,13 +86,15 @@ TEST(CpuMatmul, EpiloguesWithEveryBroadcast) {
     m.epilogue_operands = {random_tensor(DType::kBf16, {70}), random_tensor(DType::kF32, {rows, 1}),
                            random_tensor(DType::kF16, {rows, 70}), random_tensor(DType::kF32, {1})};
     expect_all_match(build(m), kTolerance);
-    m.b = DType::kI8;
-    expect_all_match(build(m), kTolerance);
+    for (DType b : {DType::kI8, DType::kF8E4M3}) {
+      m.b = b;
+      expect_all_match(build(m), kTolerance);
+    }
   }
 }
 
 TEST(CpuMatmul, GatedPairSharesOnePass) {
-  for (DType b : {DType::kBf16, DType::kI8, DType::kF32}) {
+  for (DType b : {DType::kBf16, DType::kI8, DType::kF32, DType::kF8E4M3}) {
     for (int64_t rows : {1, 3, 33}) {
       MatmulCase m;
       m.b = b, m.accumulators = 2, m.rows = rows, m.columns = 16 * pick(1, 40), m.depth = 64;
@@ -132,6 +144,16 @@ TEST(CpuMatmul, RowMajorInBothOrdersAndBatched) {
   }
 }
 
+/// Every e4m3 value goes through the vector path as the definition says, NaN included.
+TEST(CpuMatmul, EveryE4m3ValueIsDecoded) {
+  MatmulCase m;
+  m.b = DType::kF8E4M3, m.rows = 256, m.depth = 16, m.columns = 3, m.out = DType::kF32;
+  OpCase test = build(m);
+  std::fill(test.inputs[0].bytes.begin(), test.inputs[0].bytes.end(), std::byte{0});
+  for (size_t i = 0; i < 256; ++i) test.inputs[0].bytes[i * 16 + i % 16] = std::byte(i);
+  expect_all_match(test, kTolerance, Tolerance{1e-6, 1e-5});
+}
+
 TEST(CpuMatmul, NoRowsAreLeftAlone) {
   MatmulCase m;
   m.rows = 0;
@@ -142,12 +164,13 @@ TEST(CpuMatmul, NoRowsAreLeftAlone) {
 TEST(CpuMatmul, AmxIndexingUnderEmulation) {
   if (!Target{Isa::kAvx512}.runs_on(Target::host())) GTEST_SKIP() << "no AVX-512 here";
   ThreadPool pool(2);
-  for (bool int8 : {false, true}) {
-    Tactic tactic = *find_tactic(int8 ? "cpu.amx.matmul_n16.v1" : "cpu.amx.matmul_n16k2.v1");
-    tactic.run = int8 ? cpu::amx::matmul_int8_emulated : cpu::amx::matmul_paired_emulated;
+  for (DType b : {DType::kBf16, DType::kI8, DType::kF8E4M3}) {
+    const bool paired = b == DType::kBf16;
+    Tactic tactic = *find_tactic(paired ? "cpu.amx.matmul_n16k2.v1" : "cpu.amx.matmul_n16.v1");
+    tactic.run = paired ? cpu::amx::matmul_paired_emulated : cpu::amx::matmul_plain_emulated;
     for (int round = 0; round < 16; ++round) {
       MatmulCase m;
-      m.b = int8 ? DType::kI8 : DType::kBf16, m.out = kReal[pick(0, 2)];
+      m.b = b, m.out = kReal[pick(0, 2)];
       m.rows = round < 6 ? pick(1, 16) : pick(17, 90);
       m.columns = pick(1, 300), m.depth = pick(1, 300);
       if (round == 7) m.rows = 300, m.columns = 270, m.depth = 1100;  // every block boundary
@@ -155,7 +178,7 @@ TEST(CpuMatmul, AmxIndexingUnderEmulation) {
         m.accumulators = 2, m.columns = 16 * pick(1, 10);
         m.epilogue = PointwiseProgram::parse("2: r2=silu(r0) r3=mul(r2,r1) -> r3").value();
       }
-      if (round % 4 == 2) {
+      if (round % 4 == 2 && b != DType::kF8E4M3) {
         m.prologue = PointwiseProgram::parse("2: r2=mul(r0,r1) -> r2").value();
         m.prologue_operands = {TestTensor::of(DType::kF32, {1}, {2})};  // stays exact in bf16
       }

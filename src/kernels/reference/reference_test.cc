@@ -57,6 +57,31 @@ TEST(Reference, MatmulFusedFormWithInt8AndTwoAccumulators) {
   EXPECT_EQ(run(OpKind::kMatmul, desc, inputs, outputs, 1), (std::vector<float>{5, 5.5}));
 }
 
+TEST(Reference, MatmulOfFp8ScalesRowsOfBoth) {
+  MatmulDesc desc;
+  desc.quant = WeightQuant::kFp8Channel;
+  desc.epilogue = PointwiseProgram::parse("2: r2=add(r0,r1) -> r2").value();
+  constexpr DType kF8 = DType::kF8E4M3;
+  const auto a = TestTensor::of(kF8, {2, 3}, {1, -2, 448, 0.5, 0, -448});
+  const auto b = TestTensor::of(kF8, {2, 3}, {1, 2, 0, 0.25, -1, 0.001953125});  // 2^-9: the least
+  const auto scales = TestTensor::of(kF32, {2}, {10, 4});
+  const auto tokens = TestTensor::of(kF32, {2}, {1, 0.5});
+  const auto residual = TestTensor::of(kF32, {2, 2}, {1, 2, 3, 4});
+  // Sums -3, 3.125; 0.5, -0.75.
+  EXPECT_EQ(
+      run(OpKind::kMatmul, desc, {a, b, scales, tokens, residual}, {TestTensor(kF32, {2, 2})}),
+      (std::vector<float>{-29, 14.5, 5.5, 2.5}));
+}
+
+TEST(Reference, QuantizeScalesTokensByTheirLargest) {
+  const auto x = TestTensor::of(kF32, {3, 4}, {896, -2, 0, 34, 0, 0, 0, 0, 1, -7, 3.5, 0.4375});
+  const std::vector<TestTensor> outputs = {TestTensor(DType::kF8E4M3, {3, 4}),
+                                           TestTensor(kF32, {3})};
+  EXPECT_EQ(run(OpKind::kQuantize, {}, {x}, outputs),
+            (std::vector<float>{448, -1, 0, 16, 0, 0, 0, 0, 64, -448, 224, 28}));
+  EXPECT_EQ(run(OpKind::kQuantize, {}, {x}, outputs, 1), (std::vector<float>{2, 1, 1.0f / 64}));
+}
+
 TEST(Reference, PointwiseBroadcasts) {
   const PointwiseDesc desc{PointwiseProgram::parse("2: r2=mul(r0,r1) -> r2").value()};
   const auto column = TestTensor::of(kF32, {2, 1}, {1, 2});
