@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,12 +20,24 @@
 
 namespace ramjet::compiler {
 
+/// What the elements of a stored matrix are to be multiplied with: one scale for each block of
+/// rows by columns. `values` (f32, bf16 or f16) has one row a row of blocks; borrowed.
+struct WeightScale {
+  TensorView values;
+  int64_t block_rows = 1;
+  int64_t block_cols = 1;
+};
+
 /// Where weight bytes come from: a checkpoint, a user's network, or nowhere (dummy weights).
-/// view() must be thread-safe; row-major, any float dtype.
+/// Both must be thread-safe; views are row-major, of any float dtype.
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
   virtual Result<TensorView> view(std::string_view name) const = 0;
+  /// The scales of a tensor of eight-bit floats; none for all others.
+  virtual Result<std::optional<WeightScale>> scale(std::string_view) const {
+    return std::optional<WeightScale>();
+  }
 };
 
 /// Ranks that the program is split over.
@@ -36,7 +49,8 @@ struct Parallel {
 struct CompileOptions {
   kernels::Target target;
   Parallel parallel;
-  WeightQuant quant = WeightQuant::kNone;  // of every constant matmul weight
+  WeightQuant quant = WeightQuant::kNone;  // of constant matmul weights
+  std::vector<std::string> unquantized;    // sources of weights that fp8 leaves in floats
   bool tune = true;
   BuildOptions::Weights weights = BuildOptions::Weights::kCheckpoint;
   std::vector<std::string> disabled_passes;

@@ -15,6 +15,7 @@
 #include "compiler/test_engine.h"
 #include "engine/dummy_weights.h"
 #include "ir/network.h"
+#include "tensor/half.h"
 
 namespace ramjet::compiler {
 namespace {
@@ -185,6 +186,93 @@ TEST(Materialise, QuantizesRows) {
             (std::vector<float>{2.0f / 127, 0}));
   source.set("a", {2, 4}, {1, INFINITY, 0, 0, 0, 0, 0, 0});
   EXPECT_FALSE(materialise(weight_value({DType::kF32, {2}}, recipe), &source).ok());
+}
+
+TEST(Materialise, QuantizesRowsToFp8) {
+  std::vector<float> values = {1, -2, 0.5f, 0, 0, 0, 0, 0};
+  for (int i = 0; i < 4096; ++i)
+    values.push_back(std::ldexp(std::sin(static_cast<float>(i)), i % 24));
+  test::MapSource source;
+  source.set("a", {2, 4}, {1, -2, 0.5f, 0, 0, 0, 0, 0});
+  ir::WeightRecipe recipe{.sources = {"a"}, .quant = WeightQuant::kFp8Channel};
+  const auto exact = materialise(weight_value({DType::kF8E4M3, {2, 4}}, recipe), &source);
+  ASSERT_TRUE(exact.ok()) << exact.error().message;
+  EXPECT_EQ(test::decode(exact->bytes, DType::kF8E4M3),
+            (std::vector<float>{224, -448, 112, 0, 0, 0, 0, 0}));
+  recipe.part = ir::WeightRecipe::Part::kScales;
+  EXPECT_EQ(made(weight_value({DType::kF32, {2}}, recipe), &source),
+            (std::vector<float>{2.0f / 448, 0}));
+  // The vector form is the definition of tensor/half.h, at every magnitude.
+  source.set("b", {1, 4104}, values);
+  recipe = {.sources = {"b"}, .quant = WeightQuant::kFp8Channel};
+  const auto many = materialise(weight_value({DType::kF8E4M3, {1, 4104}}, recipe), &source);
+  ASSERT_TRUE(many.ok()) << many.error().message;
+  float most = 0;
+  for (float v : values) most = std::max(most, std::fabs(v));
+  const float inverse = 1.0f / (most / 448.0f);
+  for (size_t i = 0; i < values.size(); ++i) {
+    ASSERT_EQ(static_cast<uint8_t>(many->bytes[i]), f32_to_e4m3(values[i] * inverse)) << values[i];
+  }
+}
+
+/// Scales beside a tensor, as checkpoints of eight-bit floats have them.
+class ScaledSource final : public WeightSource {
+ public:
+  test::MapSource tensors;
+  std::map<std::string, WeightScale, std::less<>> scales;
+  Result<TensorView> view(std::string_view name) const override { return tensors.view(name); }
+  Result<std::optional<WeightScale>> scale(std::string_view name) const override {
+    const auto it = scales.find(name);
+    return it == scales.end() ? std::nullopt : std::optional<WeightScale>(it->second);
+  }
+};
+
+TEST(Materialise, Fp8OfACheckpointIsKeptOrScaledAgain) {
+  ScaledSource source;
+  source.tensors.set("w", {2, 4}, {1, 2, 3, 4, 5, 6, 7, 8}, DType::kF8E4M3);
+  source.tensors.set("one", {1}, {0.5f});
+  source.tensors.set("rows", {2, 1}, {0.5f, 0.25f}, DType::kBf16);
+  source.tensors.set("blocks", {1, 2}, {1, 10});
+  const auto use = [&](const std::string& name, int64_t rows, int64_t cols) {
+    source.scales["w"] = {source.tensors.view(name).value(), rows, cols};
+  };
+  ir::WeightRecipe fp8{.sources = {"w"}, .quant = WeightQuant::kFp8Channel};
+  ir::WeightRecipe scales = fp8;
+  scales.part = ir::WeightRecipe::Part::kScales;
+  const ir::Value values = weight_value({DType::kF8E4M3, {2, 4}}, fp8);
+  const std::vector<float> stored = {1, 2, 3, 4, 5, 6, 7, 8};
+  use("one", 2, 4);
+  EXPECT_EQ(made(values, &source), stored);
+  EXPECT_EQ(made(weight_value({DType::kF32, {2}}, scales), &source),
+            (std::vector<float>{0.5f, 0.5f}));
+  use("rows", 1, 4);
+  EXPECT_EQ(made(values, &source), stored);
+  EXPECT_EQ(made(weight_value({DType::kF32, {2}}, scales), &source),
+            (std::vector<float>{0.5f, 0.25f}));
+  EXPECT_EQ(made(weight_value({DType::kBf16, {2, 4}}, {.sources = {"w"}}), &source),
+            (std::vector<float>{0.5f, 1, 1.5f, 2, 1.25f, 1.5f, 1.75f, 2}));
+  use("blocks", 2, 2);  // rows 1 2 30 40 and 5 6 70 80: other scales, so other values
+  EXPECT_EQ(made(weight_value({DType::kF32, {2}}, scales), &source),
+            (std::vector<float>{40.0f / 448, 80.0f / 448}));
+  EXPECT_EQ(made(values, &source), (std::vector<float>{11, 22, 320, 448, 28, 32, 384, 448}));
+  use("blocks", 1, 4);
+  EXPECT_EQ(made(values, &source), stored) << "two scales for two rows";
+  use("one", 1, 4);
+  const auto few = materialise(values, &source);
+  ASSERT_FALSE(few.ok());
+  EXPECT_THAT(few.error().message, HasSubstr("has 1 f32 scales for blocks of 1 x 4"));
+}
+
+TEST(Materialise, E5m2IsQuantizedAgain) {
+  test::MapSource source;
+  source.set("w", {1, 3}, {1024, -1.25f, 0});
+  source.tensors["w"].dtype = DType::kF8E5M2;
+  source.tensors["w"].bytes = {std::byte{0x64}, std::byte{0xbd}, std::byte{0}};
+  const ir::WeightRecipe fp8{.sources = {"w"}, .quant = WeightQuant::kFp8Channel};
+  EXPECT_EQ(made(weight_value({DType::kF8E4M3, {1, 3}}, fp8), &source),
+            (std::vector<float>{448, -0.5625f, 0}));
+  EXPECT_EQ(made(weight_value({DType::kF32, {1, 3}}, {.sources = {"w"}}), &source),
+            (std::vector<float>{1024, -1.25f, 0}));
 }
 
 TEST(Materialise, DummiesHaveTheirDistribution) {

@@ -209,7 +209,9 @@ bool fold_into_operands(ir::Graph& graph, ir::NodeId matmul, ir::NodeId producer
   if (prologue->changed) {
     const auto& inputs = prologue->built.inputs;
     std::vector<ir::ValueId> operands{static_cast<ir::ValueId>(inputs[0]), node.inputs[1]};
-    if (first_fused_operand(desc) == 3) operands.push_back(node.inputs[2]);
+    const auto scales = node.inputs.begin() + 2;
+    operands.insert(operands.end(), scales,
+                    node.inputs.begin() + static_cast<ptrdiff_t>(first_fused_operand(desc)));
     operands.insert(operands.end(), inputs.begin() + 1, inputs.end());
     desc.prologue_operands = static_cast<int64_t>(inputs.size()) - 1;
     desc.prologue = prologue->built.program;

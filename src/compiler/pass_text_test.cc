@@ -59,6 +59,10 @@ TEST(PassText, EveryFile) {
     if (folder == "quantize" || path.find("int8") != std::string::npos) {
       options.quant = WeightQuant::kInt8Channel;
     }
+    if (path.find("fp8") != std::string::npos) {
+      options.quant = WeightQuant::kFp8Channel;
+      options.unquantized = {"model.embed_tokens.weight"};
+    }
     PassContext context{.options = &options};
     const Status status = run_named(folder, *graph, context);
     ASSERT_TRUE(status.ok()) << status.error().message;

@@ -9,9 +9,10 @@ namespace ramjet::compiler {
 namespace {
 
 using Maker = std::unique_ptr<Pass> (*)();
-constexpr std::array<Maker, 10> kMakers = {
-    make_canonicalise, make_shard,     make_quantize,       make_fuse_qkv, make_fuse_gated,
-    make_fuse_matmul,  make_fuse_norm, make_fuse_pointwise, make_tactics,  make_weight_layout,
+constexpr std::array<Maker, 11> kMakers = {
+    make_canonicalise,   make_shard,       make_quantize,      make_fuse_qkv,
+    make_fuse_gated,     make_fuse_matmul, make_fuse_norm,     make_fuse_quantize,
+    make_fuse_pointwise, make_tactics,     make_weight_layout,
 };
 
 Status check_disabled(const std::vector<std::string>& disabled) {

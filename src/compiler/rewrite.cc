@@ -12,7 +12,8 @@ int layout_operand(OpKind op) {
 }
 
 size_t first_fused_operand(const MatmulDesc& desc) {
-  return desc.quant == WeightQuant::kNone ? 2 : 3;
+  if (desc.quant == WeightQuant::kNone) return 2;
+  return desc.quant == WeightQuant::kFp8Channel ? 4 : 3;
 }
 
 void restore_order(ir::Graph& graph) {

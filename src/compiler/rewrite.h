@@ -28,7 +28,7 @@ void note_fused(ir::Node& node, const ir::Node& other);
 
 /// Index of the operand that a tactic's weight layout is about; -1 for ops without one.
 int layout_operand(OpKind op);
-/// Index of the first operand after b and its scales.
+/// Index of the first operand after a, b and their scales.
 size_t first_fused_operand(const MatmulDesc& desc);
 
 /// Folds the pointwise node `consumer` of a result of `matmul` into its epilogue. False if its

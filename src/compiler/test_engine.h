@@ -28,7 +28,7 @@ class MapSource final : public WeightSource {
   Result<TensorView> view(std::string_view name) const override;
 };
 
-/// Values as `dtype` bytes and back (f32, bf16, f16).
+/// Values as `dtype` bytes and back (f32, bf16, f16, f8e4m3).
 std::vector<std::byte> encode(const std::vector<float>& values, DType dtype);
 std::vector<float> decode(std::span<const std::byte> bytes, DType dtype);
 

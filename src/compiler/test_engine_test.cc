@@ -7,11 +7,16 @@
 
 #include "compiler/emit/convert.h"
 #include "op/fields.h"
+#include "tensor/half.h"
 
 namespace ramjet::compiler::test {
 
 std::vector<std::byte> encode(const std::vector<float>& values, DType dtype) {
   std::vector<std::byte> bytes(values.size() * static_cast<size_t>(dtype_bytes(dtype)));
+  if (dtype == DType::kF8E4M3) {
+    for (size_t i = 0; i < values.size(); ++i) bytes[i] = std::byte{f32_to_e4m3(values[i])};
+    return bytes;
+  }
   convert_row({reinterpret_cast<const std::byte*>(values.data()), DType::kF32, 1},
               static_cast<int64_t>(values.size()), dtype, bytes.data());
   return bytes;

@@ -64,6 +64,10 @@ void fill_dummy(std::span<std::byte> out, DType dtype, uint64_t seed, DummyKind 
         return static_cast<int8_t>(
             std::clamp(kInt8Deviation * standard_value(seed, i), -127.0f, 127.0f));
       });
+    case DType::kF8E4M3:
+      return fill<e4m3_t>(out, first, [&](uint64_t i) {
+        return f32_to_e4m3(kInt8Deviation * standard_value(seed, i));
+      });
     default: std::memset(out.data(), 0, out.size());
   }
 }

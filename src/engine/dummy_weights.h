@@ -17,7 +17,7 @@
 namespace ramjet::engine {
 
 enum class DummyKind : uint8_t {
-  kMatrix,  // mean 0, deviation 0.02; i8: deviation 42
+  kMatrix,  // mean 0, deviation 0.02; i8 and f8e4m3: deviation 42
   kNorm,    // mean 1, deviation 0.02
   kScale,   // 0.02 / 42: scales of quantized matrices
 };
@@ -28,8 +28,8 @@ DummyKind dummy_kind(std::string_view name, int rank);
 uint64_t dummy_seed(std::string_view name);
 /// Element `index` of the tensor with that seed.
 float dummy_value(uint64_t seed, uint64_t index, DummyKind kind);
-/// Fills elements first .. first + out.size()/dtype_bytes - 1. f32, f16, bf16 and i8; other dtypes
-/// become zeros. Thread-safe, so ranges may be filled in parallel.
+/// Fills elements first .. first + out.size()/dtype_bytes - 1. f32, f16, bf16, i8 and f8e4m3; other
+/// dtypes become zeros. Thread-safe, so ranges may be filled in parallel.
 void fill_dummy(std::span<std::byte> out, DType dtype, uint64_t seed, DummyKind kind,
                 uint64_t first = 0);
 

@@ -70,4 +70,7 @@ inline e4m3_t f32_to_e4m3(float value) {
   return static_cast<e4m3_t>(sign | (rounded >> 20));
 }
 
+/// e5m2 of the same specification is the upper half of an f16.
+inline float e5m2_to_f32(uint8_t bits) { return f16_to_f32(static_cast<f16_t>(bits << 8)); }
+
 }  // namespace ramjet

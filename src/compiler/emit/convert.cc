@@ -1,6 +1,7 @@
 #include "compiler/emit/convert.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -18,6 +19,23 @@ struct F16 {
 };
 float load(const Bf16* p) { return bf16_to_f32(p->bits); }
 float load(const F16* p) { return f16_to_f32(p->bits); }
+struct E4m3 {
+  e4m3_t bits;
+};
+struct E5m2 {
+  uint8_t bits;
+};
+template <float (*kDecode)(uint8_t)>
+const std::array<float, 256>& decoded() {
+  static const std::array<float, 256> table = [] {
+    std::array<float, 256> values;
+    for (size_t i = 0; i < values.size(); ++i) values[i] = kDecode(static_cast<uint8_t>(i));
+    return values;
+  }();
+  return table;
+}
+float load(const E4m3* p) { return decoded<e4m3_to_f32>()[p->bits]; }
+float load(const E5m2* p) { return decoded<e5m2_to_f32>()[p->bits]; }
 void store(float value, float* p) { *p = value; }
 void store(float value, Bf16* p) { p->bits = f32_to_bf16(value); }
 void store(float value, F16* p) { p->bits = f32_to_f16(value); }
@@ -48,6 +66,10 @@ bool is_convertible(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBf16;
 }
 
+bool is_readable(DType dtype) {
+  return is_convertible(dtype) || dtype == DType::kF8E4M3 || dtype == DType::kF8E5M2;
+}
+
 void convert_row(const SourceRow& source, int64_t count, DType to, std::byte* out) {
   const auto& [data, from, stride] = source;
   if (from == to && stride == 1) {
@@ -57,16 +79,18 @@ void convert_row(const SourceRow& source, int64_t count, DType to, std::byte* ou
   switch (from) {
     case DType::kF16: return convert_to<F16>(data, stride, count, to, out);
     case DType::kBf16: return convert_to<Bf16>(data, stride, count, to, out);
+    case DType::kF8E4M3: return convert_to<E4m3>(data, stride, count, to, out);
+    case DType::kF8E5M2: return convert_to<E5m2>(data, stride, count, to, out);
     default: return convert_to<float>(data, stride, count, to, out);
   }
 }
 
-// Both loops work on the bits, as integers, so that compilers vectorise them: float reductions and
-// lrintf they leave scalar.
-float int8_scale(std::span<const float> row) {
+// The loops work on the bits, as integers, so that compilers vectorise them: float reductions,
+// lrintf and branches they leave scalar.
+float row_magnitude(std::span<const float> row) {
   int32_t most = 0;  // magnitudes order like their bits; infinities and NaN come last
   for (float value : row) most = std::max(most, std::bit_cast<int32_t>(value) & 0x7fffffff);
-  return std::bit_cast<float>(most) / 127.0f;
+  return std::bit_cast<float>(most);
 }
 
 void quantize_row(std::span<const float> row, float scale, int8_t* out) {
@@ -76,6 +100,20 @@ void quantize_row(std::span<const float> row, float scale, int8_t* out) {
     const int32_t nearest =
         std::bit_cast<int32_t>(row[i] * inverse + kRound) - std::bit_cast<int32_t>(kRound);
     out[i] = static_cast<int8_t>(std::clamp(nearest, -127, 127));
+  }
+}
+
+void quantize_row_e4m3(std::span<const float> row, float scale, uint8_t* out) {
+  const float inverse = scale >= 0x1p-126f ? 1.0f / scale : 0.0f;
+  for (size_t i = 0; i < row.size(); ++i) {
+    const auto bits = std::bit_cast<int32_t>(row[i] * inverse);
+    const int32_t magnitude = std::min(bits & 0x7fffffff, 0x43e00000);  // at most 448
+    // As f32_to_e4m3, both ways at once: below 2^-6 the f32 adder rounds.
+    const int32_t normal = (magnitude + 0x7ffff + ((magnitude >> 20) & 1) - (120 << 23)) >> 20;
+    const int32_t small =
+        std::bit_cast<int32_t>(std::bit_cast<float>(magnitude) + 0x1p14f) - 0x46800000;
+    const int32_t value = magnitude < 0x3c800000 ? small : normal;
+    out[i] = static_cast<uint8_t>(((bits >> 24) & 0x80) | value);
   }
 }
 

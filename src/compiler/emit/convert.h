@@ -1,4 +1,4 @@
-// Rows of numbers: between float dtypes, and to int8 with one scale a row.
+// Rows of numbers: between float dtypes, and to int8 or e4m3 with one scale a row.
 #pragma once
 
 #include <ramjet/dtype.h>
@@ -9,8 +9,9 @@
 
 namespace ramjet::compiler {
 
-/// Whether convert_row can read or write the dtype: f32, f16, bf16.
+/// Whether convert_row can write the dtype: f32, f16, bf16. It also reads e4m3 and e5m2.
 bool is_convertible(DType dtype);
+bool is_readable(DType dtype);
 /// Elements in memory, `stride` of them apart (1: contiguous).
 struct SourceRow {
   const std::byte* data = nullptr;
@@ -19,8 +20,10 @@ struct SourceRow {
 };
 /// Converts `count` elements.
 void convert_row(const SourceRow& source, int64_t count, DType to, std::byte* out);
-/// Largest magnitude of a row / 127; infinite or NaN if an element is.
-float int8_scale(std::span<const float> row);
+/// Largest magnitude of a row; infinite or NaN if an element is.
+float row_magnitude(std::span<const float> row);
+/// row / scale, rounded to nearest; a scale of 0 (or below 2^-126) gives zeros.
 void quantize_row(std::span<const float> row, float scale, int8_t* out);
+void quantize_row_e4m3(std::span<const float> row, float scale, uint8_t* out);
 
 }  // namespace ramjet::compiler

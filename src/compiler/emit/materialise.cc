@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 
 #include "compiler/emit/convert.h"
 #include "engine/dummy_weights.h"
@@ -18,15 +19,53 @@ constexpr int64_t kTileRows = 16;
 /// that stacks and tiles of biases and scales follow the same rule as those of matrices.
 struct Source {
   WeightBytes bytes;
+  std::optional<WeightScale> scale;  // of eight-bit floats
   DType dtype = DType::kF32;
   int64_t rows = 0;
   int64_t cols = 1;
   bool transposed = false;  // bytes are [cols, rows]
+
+  bool eight_bits() const { return dtype == DType::kF8E4M3 || dtype == DType::kF8E5M2; }
+  /// e4m3 with one scale for a whole row: what an fp8 matmul reads as it is.
+  bool row_scaled() const {
+    return dtype == DType::kF8E4M3 && !transposed && (!scale || scale->block_cols >= cols);
+  }
+  float row_scale(int64_t row) const { return scale ? scale_at(row, 0) : 1.0f; }
+  float scale_at(int64_t row, int64_t col) const {
+    const TensorView& values = scale->values;
+    const int64_t blocks = (cols + scale->block_cols - 1) / scale->block_cols;
+    const int64_t at = row / scale->block_rows * blocks + col / scale->block_cols;
+    float value = 0;
+    convert_row({static_cast<const std::byte*>(values.data) + at * dtype_bytes(values.dtype),
+                 values.dtype, 1},
+                1, DType::kF32, reinterpret_cast<std::byte*>(&value));
+    return value;
+  }
 };
 
 std::unique_ptr<std::byte[]> allocate(int64_t bytes) {
   return std::unique_ptr<std::byte[]>(
       new std::byte[static_cast<size_t>(std::max<int64_t>(bytes, 1))]);
+}
+
+/// A row of scales for each row of blocks, and finite.
+Status check_scale(const std::string& name, const Source& source) {
+  if (!source.scale) return ok_status();
+  const auto& [values, rows, cols] = *source.scale;
+  const auto blocks = [](int64_t extent, int64_t block) { return (extent + block - 1) / block; };
+  if (rows < 1 || cols < 1 || !is_convertible(values.dtype) ||
+      values.shape.elements() != blocks(source.rows, rows) * blocks(source.cols, cols)) {
+    return invalid_argument("tensor '{}' [{}, {}] has {} {} scales for blocks of {} x {}", name,
+                            source.rows, source.cols, values.shape.elements(),
+                            dtype_name(values.dtype), rows, cols);
+  }
+  for (int64_t row = 0; row < source.rows; row += rows) {
+    for (int64_t col = 0; col < source.cols; col += cols) {
+      if (std::isfinite(source.scale_at(row, col))) continue;
+      return invalid_argument("tensor '{}' has a scale that is no number", name);
+    }
+  }
+  return ok_status();
 }
 
 Result<Source> fetch(const std::string& name, const WeightSource& from) {
@@ -36,6 +75,10 @@ Result<Source> fetch(const std::string& name, const WeightSource& from) {
                         static_cast<size_t>(view.bytes())};
   source.rows = view.shape.rank() == 0 ? 1 : view.shape[0];
   source.cols = source.rows == 0 ? 0 : view.shape.elements() / source.rows;
+  if (source.eight_bits()) {
+    ASSIGN_OR_RETURN(source.scale, from.scale(name));
+    RETURN_IF_ERROR(check_scale(name, source));
+  }
   return source;
 }
 
@@ -109,7 +152,7 @@ class Materialiser {
       ASSIGN_OR_RETURN(Source source, fetch(recipe_.sources[i], *from_));
       source.transposed = recipe_.transpose;
       if (source.transposed) std::swap(source.rows, source.cols);
-      if (!is_convertible(source.dtype)) {
+      if (!is_readable(source.dtype) || (source.transposed && source.scale)) {
         return wrong(i, fmt::format("is {}, which no conversion reads", dtype_name(source.dtype)));
       }
       // The scales of a quantized weight have its rows; the columns are the source's own.
@@ -153,23 +196,55 @@ class Materialiser {
     const std::byte* start =
         source->bytes.bytes.data() + (source->transposed ? at : at * source->cols) * element;
     const int64_t stride = source->transposed ? source->rows : 1;
-    if (!quantized_) {
+    if (!quantized_ && !source->scale) {
       convert_row({start, source->dtype, stride}, cols_, weight_.type.dtype, out);
       return ok_status();
     }
+    const bool fp8 = recipe_.quant == WeightQuant::kFp8Channel;
+    if (fp8 && source->row_scaled()) return keep_row(*source, at, start, out);
     scratch_.resize(static_cast<size_t>(source->cols));
     convert_row({start, source->dtype, stride}, source->cols, DType::kF32,
                 reinterpret_cast<std::byte*>(scratch_.data()));
-    const float scale = int8_scale(scratch_);
+    if (source->scale) rescale(*source, at);
+    if (!quantized_) {
+      convert_row({reinterpret_cast<const std::byte*>(scratch_.data()), DType::kF32, 1}, cols_,
+                  weight_.type.dtype, out);
+      return ok_status();
+    }
+    const float scale = row_magnitude(scratch_) / (fp8 ? 448.0f : 127.0f);
     if (!std::isfinite(scale)) {
       return wrong(static_cast<size_t>(source - sources_.data()), "holds infinities or NaN");
     }
     if (scales()) {
       std::memcpy(out, &scale, sizeof(scale));
+    } else if (fp8) {
+      quantize_row_e4m3(scratch_, scale, reinterpret_cast<uint8_t*>(out));
     } else {
       quantize_row(scratch_, scale, reinterpret_cast<int8_t*>(out));
     }
     return ok_status();
+  }
+
+  /// A row that the checkpoint has in the form wanted: nothing is rounded again.
+  Status keep_row(const Source& source, int64_t at, const std::byte* row, std::byte* out) const {
+    if (scales()) {
+      const float scale = source.row_scale(at);
+      std::memcpy(out, &scale, sizeof(scale));
+      return ok_status();
+    }
+    bool nan = false;
+    for (int64_t i = 0; i < source.cols; ++i) nan |= (row[i] & std::byte{0x7f}) == std::byte{0x7f};
+    if (nan) return wrong(static_cast<size_t>(&source - sources_.data()), "holds NaN");
+    std::memcpy(out, row, static_cast<size_t>(source.cols));
+    return ok_status();
+  }
+
+  void rescale(const Source& source, int64_t at) {
+    for (int64_t col = 0; col < source.cols; col += source.scale->block_cols) {
+      const float scale = source.scale_at(at, col);
+      const int64_t end = std::min(source.cols, col + source.scale->block_cols);
+      for (int64_t i = col; i < end; ++i) scratch_[static_cast<size_t>(i)] *= scale;
+    }
   }
 
   Result<WeightBytes> pack(WeightBytes row_major) const {

@@ -6,6 +6,8 @@
 #include <optional>
 #include <thread>
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/thread_pool.h"
 #include "compiler/emit/materialise.h"
 
@@ -95,6 +97,7 @@ Status write_all(std::span<const WeightJob> jobs, Conveyor& conveyor, engine::En
 
 Status write_weights(std::span<const WeightJob> jobs, const WeightSource* source, int num_threads,
                      engine::EngineWriter& writer, const std::function<void(double)>& progress) {
+  const double start = SteadyClock::instance().now_s();
   Conveyor conveyor(jobs, source);
   const int wanted = num_threads > 0 ? num_threads : std::min(allowed_cpus(), 16);
   std::vector<std::thread> threads;
@@ -102,6 +105,13 @@ Status write_weights(std::span<const WeightJob> jobs, const WeightSource* source
   Status status = write_all(jobs, conveyor, writer, progress);
   conveyor.stop();
   for (std::thread& thread : threads) thread.join();
+  double gigabytes = 0;
+  for (const WeightJob& job : jobs) gigabytes += static_cast<double>(job.entry->bytes) * 1e-9;
+  if (status.ok() && gigabytes > 0.01) {
+    const double seconds = SteadyClock::instance().now_s() - start;
+    log_info("weights: {:.3f} GB in {:.2f} s ({:.2f} GB/s), {} threads", gigabytes, seconds,
+             gigabytes / std::max(seconds, 1e-9), wanted);
+  }
   return status;
 }
 

@@ -30,6 +30,7 @@ bool can_merge_weights(const ir::Graph& graph, std::span<const ir::NodeId> matmu
       return false;
     }
     for (size_t i = 1; i < node.inputs.size(); ++i) {
+      if (i > 1 && node.inputs[i] == first.inputs[i]) continue;  // scales of a's rows: shared
       const ir::Value& weight = graph.value(node.inputs[i]);
       const ir::Value& like = graph.value(first.inputs[i]);
       if (weight.kind != ir::Value::Kind::kWeight || like.kind != ir::Value::Kind::kWeight ||
@@ -67,7 +68,8 @@ std::vector<ir::ValueId> merge_weight_operands(ir::Graph& graph,
   for (size_t i = 1; i < count; ++i) {
     std::vector<ir::ValueId> parts;
     for (ir::NodeId id : matmuls) parts.push_back(graph.node(id).inputs[i]);
-    operands.push_back(merge_weights(graph, parts, combine, label));
+    const bool weights = graph.value(parts[0]).kind == ir::Value::Kind::kWeight;
+    operands.push_back(weights ? merge_weights(graph, parts, combine, label) : parts[0]);
   }
   return operands;
 }

@@ -9,11 +9,12 @@
 
 namespace ramjet::compiler {
 
-/// True if the matmuls have one `a`, nothing fused yet, and uncombined weights of one kind.
+/// True if the matmuls have one `a` (and its scales), nothing fused yet, and uncombined weights of
+/// one kind.
 bool can_merge_weights(const ir::Graph& graph, std::span<const ir::NodeId> matmuls);
 
-/// Adds the combined weight (and its scales) and returns them as operands, b first. `label` is the
-/// last part of its name: "layers.0.mlp.gate_up.weight".
+/// Adds the combined weight (and its scales) and returns the operands after a, b first. `label` is
+/// the last part of its name: "layers.0.mlp.gate_up.weight".
 std::vector<ir::ValueId> merge_weight_operands(ir::Graph& graph,
                                                std::span<const ir::NodeId> matmuls,
                                                ir::WeightRecipe::Combine combine,

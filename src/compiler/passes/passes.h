@@ -15,6 +15,7 @@ std::unique_ptr<Pass> make_fuse_qkv();
 std::unique_ptr<Pass> make_fuse_gated();
 std::unique_ptr<Pass> make_fuse_matmul();
 std::unique_ptr<Pass> make_fuse_norm();
+std::unique_ptr<Pass> make_fuse_quantize();
 std::unique_ptr<Pass> make_fuse_pointwise();
 std::unique_ptr<Pass> make_tactics();
 std::unique_ptr<Pass> make_weight_layout();
