@@ -163,8 +163,9 @@ void add_executor_options(CLI::App& command, ExecutorConfig& config) {
       .add_option("--kv-memory", config.kv_bytes,
                   "hard cap of the KV cache, e.g. 4GiB (default: --kv-fraction)")
       ->transform(CLI::AsSizeValue(false));
-  command.add_option("--kv-fraction", config.kv_fraction, "of the memory free after loading")
-      ->capture_default_str()
+  command
+      .add_option("--kv-fraction", config.kv_fraction,
+                  "of the memory free after loading (default: 0.5, on a GPU 0.9)")
       ->check(CLI::Range(0.01, 0.95));
   command.add_option("--max-queue", config.max_queue, "waiting requests; above: 429")
       ->capture_default_str()

@@ -22,12 +22,12 @@ enum class CapacityPolicy : uint8_t {
 enum class BatchingMode : uint8_t { kInFlight, kStatic };
 
 struct ExecutorConfig {
-  uint64_t kv_bytes = 0;     // hard cap of the KV cache; 0: kv_fraction of free memory
-  double kv_fraction = 0.5;  // of the memory that is free after loading
-  int max_batch_size = 0;    // 0: the engine's
-  int max_num_tokens = 0;    // token budget of a step (chunked prefill); 0: the engine's
-  int max_queue = 1024;      // waiting requests; above: kResourceExhausted
-  int num_threads = 0;       // CPU workers; 0: the cores this process may use
+  uint64_t kv_bytes = 0;   // hard cap of the KV cache; 0: kv_fraction of free memory
+  double kv_fraction = 0;  // of the memory free after loading; 0: half on the CPU, 0.9 on a GPU
+  int max_batch_size = 0;  // 0: the engine's
+  int max_num_tokens = 0;  // token budget of a step (chunked prefill); 0: the engine's
+  int max_queue = 1024;    // waiting requests; above: kResourceExhausted
+  int num_threads = 0;     // CPU workers; 0: the cores this process may use
   CapacityPolicy capacity = CapacityPolicy::kMaxUtilization;
   BatchingMode batching = BatchingMode::kInFlight;
   bool prefix_caching = true;

@@ -8,7 +8,9 @@
 #include "base/json.h"
 #include "base/thread_pool.h"
 #include "kernels/cpu/kernel_timing.h"
+#include "kernels/registry.h"
 #include "op/fields.h"
+#include "runtime/session/cuda_session.h"
 #include "runtime/session/engine_session.h"
 
 namespace ramjet {
@@ -61,7 +63,7 @@ struct StepInputs {
 };
 
 ProfileReport make_report(const engine::Program& program,
-                          std::span<const runtime::RecordTiming> timings, double step_us) {
+                          std::span<const runtime::RecordTime> timings, double step_us) {
   ProfileReport report;
   report.step_us = step_us;
   double inside = 0, at = 0;
@@ -139,12 +141,14 @@ double floor_ms(const StepCost& cost, const Ceilings& ceilings, double rows, dou
   return seconds * 1e3;
 }
 
-Result<ProfileReport> profile_engine(std::shared_ptr<const Engine> engine,
-                                     const ProfileOptions& options) {
-  ThreadPool pool(options.num_threads);
-  ASSIGN_OR_RETURN(auto session,
-                   runtime::EngineSession::create(engine->impl().file, ExecutorConfig{}, &pool));
-  const runtime::SessionInfo& info = session->info();
+namespace {
+
+/// Runs the step several times: first as it would serve, for the time of a step, then with its
+/// records timed. `Session` is EngineSession or CudaSession.
+template <class Session>
+Result<ProfileReport> profile_session(Session& session, const auto& runner,
+                                      const ProfileOptions& options) {
+  const runtime::SessionInfo& info = session.info();
   if (options.batch < 1 || options.batch > info.max_batch_size || options.tokens < 1 ||
       options.context < 0 || options.context + options.tokens > info.max_seq_len ||
       int64_t{options.batch} * options.tokens > info.max_num_tokens) {
@@ -156,18 +160,36 @@ Result<ProfileReport> profile_engine(std::shared_ptr<const Engine> engine,
   const StepInputs inputs(options, info);
   const int warmup = options.tokens > 1 ? 1 : 3, steps = options.tokens > 1 ? 5 : 20;
   for (int i = 0; i < warmup; ++i) {
-    RETURN_IF_ERROR(session->step(inputs.batch()));
+    RETURN_IF_ERROR(session.step(inputs.batch()));
   }
-  session->runner().set_profiling(true);
   const auto start = std::chrono::steady_clock::now();
   for (int i = 0; i < steps; ++i) {
-    RETURN_IF_ERROR(session->step(inputs.batch()));
+    RETURN_IF_ERROR(session.step(inputs.batch()));
   }
   const std::chrono::duration<double, std::micro> us = std::chrono::steady_clock::now() - start;
-  ProfileReport report =
-      make_report(session->runner().program(), session->runner().timings(), us.count() / steps);
+  session.set_profiling(true);
+  for (int i = 0; i < steps; ++i) {
+    RETURN_IF_ERROR(session.step(inputs.batch()));
+  }
+  ProfileReport report = make_report(runner.program(), runner.times(), us.count() / steps);
   report.device = info.device;
   return report;
+}
+
+}  // namespace
+
+Result<ProfileReport> profile_engine(std::shared_ptr<const Engine> engine,
+                                     const ProfileOptions& options) {
+  const std::shared_ptr<const engine::EngineFile>& file = engine->impl().file;
+  ASSIGN_OR_RETURN(const kernels::Target target,
+                   kernels::Target::parse(file->manifest().provenance.target));
+  if (target.is_gpu()) {
+    ASSIGN_OR_RETURN(auto session, runtime::CudaSession::create(file, ExecutorConfig{}));
+    return profile_session(*session, session->program(), options);
+  }
+  ThreadPool pool(options.num_threads);
+  ASSIGN_OR_RETURN(auto session, runtime::EngineSession::create(file, ExecutorConfig{}, &pool));
+  return profile_session(*session, session->runner(), options);
 }
 
 }  // namespace ramjet

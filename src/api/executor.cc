@@ -5,7 +5,7 @@
 #include "api/engine_impl.h"
 #include "base/log.h"
 #include "runtime/executor/executor_core.h"
-#include "runtime/session/engine_session.h"
+#include "runtime/session/make_session.h"
 
 namespace ramjet {
 
@@ -29,7 +29,7 @@ Result<std::unique_ptr<Executor>> Executor::create(std::shared_ptr<const Engine>
     impl->engine = engine;
     impl->pool = std::make_unique<ThreadPool>(config.num_threads);
     ASSIGN_OR_RETURN(auto session,
-                     runtime::EngineSession::create(engine->impl().file, config, impl->pool.get()));
+                     runtime::make_session(engine->impl().file, config, impl->pool.get()));
     ASSIGN_OR_RETURN(impl->core,
                      runtime::ExecutorCore::create(std::move(session), config, impl->pool.get()));
     return std::unique_ptr<Executor>(new Executor(std::move(impl)));

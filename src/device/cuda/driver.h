@@ -69,6 +69,23 @@ struct CuLaunchConfig {
   unsigned num_attributes;
 };
 
+/// CUDA_MEMCPY2D; memory types: 1 host, 2 device.
+struct CuMemcpy2d {
+  size_t from_x, from_y;
+  int from_type;
+  const void* from_host;
+  CuDevicePtr from_device;
+  void* from_array;
+  size_t from_pitch;
+  size_t to_x, to_y;
+  int to_type;
+  void* to_host;
+  CuDevicePtr to_device;
+  void* to_array;
+  size_t to_pitch;
+  size_t width_bytes, height;
+};
+
 /// Opaque TMA descriptor, passed to kernels as a __grid_constant__ parameter.
 struct alignas(64) CuTensorMap {
   uint64_t opaque[16];
@@ -114,6 +131,7 @@ enum CuTensorMapSwizzle : int {
     (void* to, CuDevicePtr from, size_t bytes, CuStream stream))                                   \
   X(copy_on_device, "cuMemcpyDtoDAsync_v2",                                                        \
     (CuDevicePtr to, CuDevicePtr from, size_t bytes, CuStream stream))                             \
+  X(copy_rows, "cuMemcpy2DAsync_v2", (const CuMemcpy2d* copy, CuStream stream))                    \
   X(fill_bytes, "cuMemsetD8Async",                                                                 \
     (CuDevicePtr to, unsigned char value, size_t bytes, CuStream stream))                          \
   X(fill_words, "cuMemsetD32Async",                                                                \

@@ -147,6 +147,23 @@ Status DeviceBuffer::fill(unsigned char value, const Stream& stream) const {
   return check(d->fill_bytes(get(), value, bytes_, stream.get()), "cuMemsetD8Async");
 }
 
+Status DeviceBuffer::upload_rows(std::span<const std::byte> from, size_t row_bytes, size_t pitch,
+                                 const Stream& stream) const {
+  if (from.empty()) return ok_status();
+  ASSIGN_OR_RETURN(const Driver* d, driver());
+  CuMemcpy2d copy = {};
+  constexpr int kHost = 1, kDevice = 2;
+  copy.from_type = kHost;
+  copy.from_host = from.data();
+  copy.from_pitch = row_bytes;
+  copy.to_type = kDevice;
+  copy.to_device = get();
+  copy.to_pitch = pitch;
+  copy.width_bytes = row_bytes;
+  copy.height = from.size() / row_bytes;
+  return check(d->copy_rows(&copy, stream.get()), "cuMemcpy2DAsync");
+}
+
 Result<PinnedBuffer> PinnedBuffer::allocate(size_t bytes) {
   ASSIGN_OR_RETURN(const Driver* d, driver());
   void* pointer = nullptr;

@@ -119,6 +119,9 @@ class DeviceBuffer : public Handle<CuDevicePtr, DeviceMemoryTraits> {
   Status upload(std::span<const std::byte> from, size_t offset, const Stream& stream) const;
   Status download(std::span<std::byte> to, size_t offset, const Stream& stream) const;
   Status fill(unsigned char value, const Stream& stream) const;
+  /// Rows of `row_bytes` that lie end to end in `from`, each `pitch` bytes after the last.
+  Status upload_rows(std::span<const std::byte> from, size_t row_bytes, size_t pitch,
+                     const Stream& stream) const;
 
  private:
   DeviceBuffer(CuDevicePtr pointer, size_t bytes) : Handle(pointer), bytes_(bytes) {}

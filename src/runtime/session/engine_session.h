@@ -6,7 +6,6 @@
 
 #include <ramjet/executor.h>
 
-#include <array>
 #include <memory>
 #include <vector>
 
@@ -15,6 +14,7 @@
 #include "runtime/session/aligned_memory.h"
 #include "runtime/session/program_runner.h"
 #include "runtime/session/session.h"
+#include "runtime/session/step_interface.h"
 
 namespace ramjet::runtime {
 
@@ -30,6 +30,7 @@ class EngineSession final : public Session {
   Result<std::span<const float>> step(const StepBatch& batch) override;
 
   ProgramRunner& runner() { return *runner_; }
+  void set_profiling(bool on) { runner_->set_profiling(on); }
 
  private:
   EngineSession() = default;
@@ -37,23 +38,12 @@ class EngineSession final : public Session {
   Status allocate_cache(const ExecutorConfig& config);
   void copy_block(const BlockCopy& copy);
 
-  enum Input {
-    kTokenIds,
-    kPositions,
-    kQueryStart,
-    kKvLen,
-    kBlockTable,
-    kLogitRows,
-    kPromptLen,
-    kNumInputs
-  };
-
   SessionInfo info_;
   std::shared_ptr<const engine::EngineFile> file_;  // shared with the Engine
   ThreadPool* pool_ = nullptr;
   std::unique_ptr<ProgramRunner> runner_;
-  std::vector<int> slot_of_input_;  // program input -> Input
-  std::vector<TensorView> inputs_;  // in the program's order
+  std::vector<StepInput> step_inputs_;  // of the program's inputs
+  std::vector<TensorView> inputs_;      // in the program's order
   std::vector<TensorView> outputs_;
   AlignedMemory logits_;
   AlignedMemory cache_;

@@ -90,7 +90,7 @@ struct ProgramRunner::Impl {
   AlignedMemory arena;
   std::vector<Launch> launches;
   std::vector<int64_t> symbols;
-  std::vector<RecordTiming> timings;
+  std::vector<RecordTime> times;
   bool profiling = false;
 
   Status prepare();
@@ -113,7 +113,7 @@ TensorView ProgramRunner::Impl::fixed_view(const engine::TensorRef& ref) const {
 Status ProgramRunner::Impl::prepare() {
   ASSIGN_OR_RETURN(arena, AlignedMemory::allocate(program->arena_bytes, "the arena of a step"));
   symbols.assign(program->symbols.size(), 0);
-  timings.resize(program->records.size());
+  times.resize(program->records.size());
   for (const engine::LaunchRecord& record : program->records) {
     Launch launch;
     launch.record = &record;
@@ -216,7 +216,7 @@ Result<std::unique_ptr<ProgramRunner>> ProgramRunner::create(
 
 const engine::Program& ProgramRunner::program() const { return *impl_->program; }
 void ProgramRunner::set_profiling(bool on) { impl_->profiling = on; }
-std::span<const RecordTiming> ProgramRunner::timings() const { return impl_->timings; }
+std::span<const RecordTime> ProgramRunner::times() const { return impl_->times; }
 
 Status ProgramRunner::run(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
                           std::span<const kernels::KvView> kv) {
@@ -241,8 +241,8 @@ Status ProgramRunner::run(std::span<const TensorView> inputs, std::span<const Te
     const auto start = std::chrono::steady_clock::now();
     tactic.run(call);
     const std::chrono::duration<double, std::micro> us = std::chrono::steady_clock::now() - start;
-    impl_->timings[i].us += us.count();
-    ++impl_->timings[i].calls;
+    impl_->times[i].us += us.count();
+    ++impl_->times[i].calls;
   }
   return ok_status();
 }

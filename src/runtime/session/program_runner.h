@@ -14,6 +14,7 @@
 #include "base/thread_pool.h"
 #include "engine/engine_file.h"
 #include "kernels/kernel.h"
+#include "runtime/session/record_time.h"
 #include "tensor/tensor_view.h"
 
 namespace ramjet::runtime {
@@ -34,11 +35,6 @@ class WeightStore {
   std::unique_ptr<Impl> impl_;
 };
 
-struct RecordTiming {  // filled when profiling is on
-  double us = 0;
-  int64_t calls = 0;
-};
-
 class ProgramRunner {
  public:
   /// Resolves every tactic. Errors: kUnsupported naming the tactic this build lacks.
@@ -53,7 +49,7 @@ class ProgramRunner {
   Status run(std::span<const TensorView> inputs, std::span<const TensorView> outputs,
              std::span<const kernels::KvView> kv);
   void set_profiling(bool on);
-  std::span<const RecordTiming> timings() const;  // one a record
+  std::span<const RecordTime> times() const;  // one a record
 
   struct Impl;
   explicit ProgramRunner(std::unique_ptr<Impl> impl);
