@@ -39,6 +39,7 @@ std::string_view element_type(DType dtype) {
     case DType::kF16: return "f16_t";
     case DType::kI32: return "int32_t";
     case DType::kF8E4M3: return "e4m3_t";
+    case DType::kI8: return "int8_t";
     default: return "uint8_t";
   }
 }

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "kernels/cuda/cuda_tactics.h"
+#include "kernels/cuda/general_plan.h"
 #include "kernels/cuda/plan_util.h"
 #include "kernels/cuda/rope_plan.h"
 
@@ -36,13 +37,8 @@ NormOperands norm_operands(const OpDesc& desc) {
   return at;
 }
 
-bool norm_shape_ok(const OpDesc& desc) {
-  if (!has_reference_meaning(desc)) return false;
-  const int64_t width = width_of(desc.inputs[0]);
-  return width > 0 && width <= kMaxWidth && rows_of(desc.inputs[0]).has_value();
-}
-bool norm_ok(const OpDesc& desc) { return norm_shape_ok(desc) && !norm_operands(desc).quant; }
-bool norm_quant_ok(const OpDesc& desc) { return norm_shape_ok(desc) && norm_operands(desc).quant; }
+bool norm_ok(const OpDesc& desc) { return norm_rows_ok(desc) && !norm_operands(desc).quant; }
+bool norm_quant_ok(const OpDesc& desc) { return norm_rows_ok(desc) && norm_operands(desc).quant; }
 
 struct RowGeometry {
   int64_t vec = 1, items = 1, threads = 32, rows = 1;
@@ -113,15 +109,6 @@ void plan_norm(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, Devi
                  output(at.sum), output(at.out), output(at.scales), symbol};
 }
 
-bool embedding_ok(const OpDesc& desc) {
-  return has_reference_meaning(desc) && width_of(desc.inputs[1]) > 0 &&
-         product(desc.inputs[0], 0, desc.inputs[0].rank()).has_value();
-}
-bool gather_ok(const OpDesc& desc) {
-  return has_reference_meaning(desc) && width_of(desc.inputs[0]) > 0 &&
-         product(desc.inputs[1], 0, desc.inputs[1].rank()).has_value();
-}
-
 void plan_copy_rows(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, DevicePlan& plan) {
   const bool embedding = desc.op == OpKind::kEmbedding;
   const TensorType& table = desc.inputs[embedding ? 1 : 0];
@@ -165,8 +152,8 @@ constexpr std::array kTactics = {
     make("cuda.add_norm.v1", OpKind::kAddNorm, 80, norm_ok, plan_norm),
     make("cuda.add_norm_fp8.v1", OpKind::kAddNorm, 89, norm_quant_ok, plan_norm),
     make("cuda.quantize.v1", OpKind::kQuantize, 89, norm_quant_ok, plan_norm),
-    make("cuda.embedding.v1", OpKind::kEmbedding, 80, embedding_ok, plan_copy_rows),
-    make("cuda.gather_rows.v1", OpKind::kGatherRows, 80, gather_ok, plan_copy_rows),
+    make("cuda.embedding.v1", OpKind::kEmbedding, 80, copy_rows_ok, plan_copy_rows),
+    make("cuda.gather_rows.v1", OpKind::kGatherRows, 80, copy_rows_ok, plan_copy_rows),
     make("cuda.rope_table.v1", OpKind::kRopeTable, 80, rope_table_ok, plan_rope_table),
     make("cuda.rope.v1", OpKind::kRope, 80, rope_ok, plan_rope),
     make("cuda.kv_append.v1", OpKind::kKvAppend, 80, append_ok, plan_append),
@@ -176,6 +163,19 @@ constexpr std::array kTactics = {
 };
 
 }  // namespace
+
+bool norm_rows_ok(const OpDesc& desc) {
+  if (!has_reference_meaning(desc)) return false;
+  const int64_t width = width_of(desc.inputs[0]);
+  return width > 0 && width <= kMaxWidth && rows_of(desc.inputs[0]).has_value();
+}
+bool copy_rows_ok(const OpDesc& desc) {
+  if (!has_reference_meaning(desc)) return false;
+  const bool embedding = desc.op == OpKind::kEmbedding;
+  const TensorType& indices = desc.inputs[embedding ? 0 : 1];
+  return width_of(desc.inputs[embedding ? 1 : 0]) > 0 &&
+         product(indices, 0, indices.rank()).has_value();
+}
 
 std::span<const Tactic> row_tactics() { return kTactics; }
 
