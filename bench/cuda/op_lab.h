@@ -76,11 +76,14 @@ class OpLab {
     if (Status s = op.bind(memory.operands(most_)); !s.ok()) return s.error().message;
     check(op.launch(values_, {}, stream_));
     if (Status s = stream_.synchronize(); !s.ok()) return s.error().message;
-    download(got, memory);
+    if (const std::string text = download(got, memory); !text.empty()) return text;
     const std::string text = kernels::difference(original.run_reference(), got, tolerance);
     if (us != nullptr) *us = time(op, runs);
     return text;
   }
+
+  /// Symbols stand for every extent that equals their value, not only the first of an operand.
+  void symbols_anywhere() { first_axis_only_ = false; }
 
  private:
   struct Memory {
@@ -93,19 +96,21 @@ class OpLab {
     }
   };
 
-  static std::vector<TensorType> symbolic(std::span<const TensorType> types,
-                                          const std::vector<SymbolValue>& symbols) {
+  std::vector<TensorType> symbolic(std::span<const TensorType> types,
+                                   const std::vector<SymbolValue>& symbols) const {
     std::vector<TensorType> result(types.begin(), types.end());
     for (TensorType& type : result) {
-      if (type.dims.empty()) continue;
-      for (size_t i = 0; i < symbols.size(); ++i) {
-        const int64_t extent = type.dims[0].offset;
-        const bool plus_one = type.rank() == 1 && type.dtype == DType::kI32;
-        if (!type.dims[0].fixed()) break;
-        if (extent == symbols[i].value)
-          type.dims[0] = Dim::of(static_cast<int>(i));
-        else if (plus_one && extent == symbols[i].value + 1) {
-          type.dims[0] = Dim::of(static_cast<int>(i), 1, 1);
+      const bool plus_one = type.rank() == 1 && type.dtype == DType::kI32;
+      for (size_t axis = 0; axis < type.dims.size(); ++axis) {
+        if (axis > 0 && first_axis_only_) break;
+        Dim& dim = type.dims[axis];
+        for (size_t i = 0; i < symbols.size() && dim.fixed(); ++i) {
+          const int64_t extent = dim.offset;
+          if (extent == symbols[i].value) {
+            dim = Dim::of(static_cast<int>(i));
+          } else if (plus_one && extent == symbols[i].value + 1) {
+            dim = Dim::of(static_cast<int>(i), 1, 1);
+          }
         }
       }
     }
@@ -161,15 +166,25 @@ class OpLab {
     return m;
   }
 
-  void download(kernels::OpCase& c, const Memory& m) {
+  /// "" or what was written beyond the results.
+  std::string download(kernels::OpCase& c, const Memory& m) {
+    std::string beyond;
     for (size_t i = 0; i < c.outputs.size(); ++i) {
       const auto bytes = static_cast<size_t>(c.outputs[i].view.bytes());
-      check(m.outputs[i].download(std::span(c.outputs[i].bytes).first(bytes), 0, stream_));
+      std::vector<std::byte> all(m.outputs[i].bytes());
+      check(m.outputs[i].download(all, 0, stream_));
+      check(stream_.synchronize());
+      std::copy_n(all.begin(), bytes, c.outputs[i].bytes.begin());
+      const auto untouched = [](std::byte b) { return b == std::byte{0xff}; };
+      if (!std::all_of(all.begin() + static_cast<ptrdiff_t>(bytes), all.end(), untouched)) {
+        beyond = "output " + std::to_string(i) + " was written beyond its end";
+      }
     }
     for (size_t i = 0; i < c.kv.size(); ++i) {
       check(m.kv[i].download(c.kv[i].bytes, 0, stream_));
     }
     check(stream_.synchronize());
+    return beyond;
   }
 
   double time(kernels::DeviceOp& op, int runs) {
@@ -188,6 +203,7 @@ class OpLab {
   std::unique_ptr<cu::CudaDevice> device_;
   cu::Stream stream_;
   std::vector<int64_t> values_, most_;
+  bool first_axis_only_ = true;
 };
 
 }  // namespace ramjet::lab

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/cuda_tactics.h"
+#include "kernels/cuda/plan_util.h"
 #include "kernels/paging.h"
 
 namespace ramjet::kernels::cuda {
@@ -23,17 +24,16 @@ const Symbol* sequences_symbol(const OpDesc& desc) {
 bool supports_any(const OpDesc& desc) {
   const AttentionDesc& d = attention_of(desc);
   const DType q = desc.inputs[0].dtype, kv = d.kv_dtype;
-  return !d.sinks && d.scale > 0 && (q == DType::kBf16 || q == DType::kF32) &&
-         desc.outputs[0].dtype == q &&
-         (kv == DType::kBf16 || kv == DType::kF32 || kv == DType::kF8E4M3) &&
+  return d.scale > 0 && (!d.sinks || desc.inputs[4].dtype == DType::kF32) && is_real(q) &&
+         desc.outputs[0].dtype == q && (is_real(kv) || kv == DType::kF8E4M3) &&
          sequences_symbol(desc) != nullptr && desc.inputs[3].dims[1].fixed();
 }
 
 bool supports_decode(const OpDesc& desc, DType kv_dtype) {
   const AttentionDesc& d = attention_of(desc);
-  return supports_any(desc) && d.kv_dtype == kv_dtype && desc.inputs[0].dtype == DType::kBf16 &&
-         d.head_dim == value_dim(d) && d.head_dim * element_bytes(d) % 16 == 0 &&
-         d.head_dim <= 256 && d.block_tokens % 16 == 0 &&
+  return supports_any(desc) && !d.sinks && d.kv_dtype == kv_dtype &&
+         desc.inputs[0].dtype == DType::kBf16 && d.head_dim == value_dim(d) &&
+         d.head_dim * element_bytes(d) % 16 == 0 && d.head_dim <= 256 && d.block_tokens % 16 == 0 &&
          sequences_symbol(desc)->max <= kMaxSequences;
 }
 bool supports_bf16(const OpDesc& desc) { return supports_decode(desc, DType::kBf16); }
@@ -49,14 +49,20 @@ DeviceModule module_of(const OpDesc& desc, const char* source, int rows) {
   module.name = fmt::format("{}_h{}x{}_d{}_{}{}", source, d.num_heads, d.num_kv_heads, d.head_dim,
                             dtype_name(d.kv_dtype), d.window > 0 ? "_window" : "");
   module.source = fmt::format("#include \"{}.cuh\"\n", source);
-  const int kv = d.kv_dtype == DType::kBf16 ? 0 : fp8_cache(d) ? 1 : 2;
+  const DType q = desc.inputs[0].dtype;
+  const int kv = fp8_cache(d)                ? 1
+                 : d.kv_dtype == DType::kF32 ? 2
+                 : d.kv_dtype == DType::kF16 ? 3
+                                             : 0;
   module.defines = {fmt::format("ATT_HEADS={}", d.num_heads),
                     fmt::format("ATT_KV_HEADS={}", d.num_kv_heads),
                     fmt::format("ATT_DIM={}", d.head_dim),
                     fmt::format("ATT_V_DIM={}", value_dim(d)),
                     fmt::format("ATT_BLOCK_TOKENS={}", d.block_tokens),
                     fmt::format("ATT_KV={}", kv),
-                    fmt::format("ATT_Q_F32={}", desc.inputs[0].dtype == DType::kF32 ? 1 : 0),
+                    fmt::format("ATT_Q_F32={}", q == DType::kF32   ? 1
+                                                : q == DType::kF16 ? 2
+                                                                   : 0),
                     fmt::format("ATT_WINDOW={}", d.window),
                     fmt::format("ATT_MAX_BLOCKS={}", desc.inputs[3].dims[1].offset),
                     fmt::format("ATT_MAX_SEQUENCES={}", sequences_symbol(desc)->max),
@@ -93,6 +99,9 @@ void add_any(const OpDesc& desc, const DeviceFacts& facts, LaunchWhen when, Devi
                                       (attention_of(desc).num_heads + kWarps - 1) / kWarps,
                                       int64_t{facts.multiprocessors} * 64);
   launch.when = when;
+  const bool sinks = attention_of(desc).sinks;
+  plan.modules.back().defines.push_back(fmt::format("ATT_SINKS={}", sinks ? 1 : 0));
+  launch.args.push_back(LaunchArg::input(sinks ? 4 : 0));  // never read without
   plan.launches.push_back(std::move(launch));
 }
 

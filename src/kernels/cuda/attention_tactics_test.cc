@@ -32,7 +32,8 @@ struct Layer {
               {DType::kI32, {Dim::of(1, 1, 1)}},
               {DType::kI32, {s}},
               {DType::kI32, {s, 512}}};
-    outputs = {{q, {t, width}}};
+    if (attention.sinks) inputs.push_back({DType::kF32, {attention.num_heads}});
+    outputs = {{q, {t, Dim(attention.num_heads * attention.v_head_dim)}}};
     attrs = attention;
     return {OpKind::kPagedAttention, &attrs, inputs, outputs, symbols};
   }
@@ -112,14 +113,27 @@ TEST(AttentionPlan, OneQueryAndManyAreServedApart) {
   }
 }
 
-TEST(AttentionPlan, WhatNoKernelServesIsRefused) {
-  Layer sinks(32, 8, 128, DType::kBf16);
+/// Sinks, f32, f16, values of another dimension: the kernel of any shape alone has them.
+TEST(AttentionPlan, WhatIsUnusualHasTheKernelOfAnyShape) {
+  const bool compiles = device::cuda::nvrtc_version().ok();
+  Layer sinks(32, 8, 64, DType::kBf16), plain(32, 8, 72, DType::kF32), half(8, 8, 80, DType::kF16);
   sinks.attention.sinks = true;
-  Layer plain(32, 8, 72, DType::kF32);
   plain.q = DType::kF32;
-  for (const Tactic& tactic : attention_tactics()) {
-    EXPECT_FALSE(tactic.supports(sinks.desc())) << tactic.name;
-    EXPECT_EQ(tactic.supports(plain.desc()), tactic.priority == 1) << tactic.name;
+  half.q = DType::kF16;
+  half.attention.v_head_dim = 96;
+  Layer refused = sinks;
+  refused.attention.scale = 0;
+  for (Layer* layer : {&sinks, &plain, &half}) {
+    const OpDesc desc = layer->desc();
+    for (const Tactic& tactic : attention_tactics()) {
+      EXPECT_FALSE(tactic.supports(refused.desc())) << tactic.name;
+      EXPECT_EQ(tactic.supports(desc), tactic.priority == 1) << tactic.name;
+      if (!tactic.supports(desc) || !compiles) continue;
+      DevicePlan plan;
+      tactic.plan(desc, tactic, DeviceFacts{}, plan);
+      EXPECT_EQ(plan.launches[0].args.back(), LaunchArg::input(layer->attention.sinks ? 4 : 0));
+      expect_compiles(plan, "sm_80");
+    }
   }
 }
 

@@ -101,7 +101,8 @@ std::string coordinates_source(size_t count, std::string_view flat) {
   if (count == 1) return fmt::format("  [[maybe_unused]] const index_t c0 = {};\n", flat);
   std::string text = fmt::format("  index_t rest = {};\n", flat);
   for (size_t g = count - 1; g > 0; --g) {
-    text += fmt::format("  [[maybe_unused]] const index_t c{0} = rest % e{0};\n  rest /= e{0};\n", g);
+    text +=
+        fmt::format("  [[maybe_unused]] const index_t c{0} = rest % e{0};\n  rest /= e{0};\n", g);
   }
   return text + "  [[maybe_unused]] const index_t c0 = rest;\n";
 }

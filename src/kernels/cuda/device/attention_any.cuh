@@ -10,6 +10,8 @@ constexpr int kAnyWarps = 4;
 __device__ __forceinline__ float cache_value(const uint8_t* row, int i) {
 #if ATT_KV == 0
   return to_float(reinterpret_cast<const bf16_t*>(row)[i]);
+#elif ATT_KV == 3
+  return f16_low(reinterpret_cast<const uint16_t*>(row)[i]);
 #elif ATT_KV == 1
 #if __CUDA_ARCH__ >= 890
   return f16_low(e4m3_to_f16(row[i]));
@@ -24,22 +26,39 @@ __device__ __forceinline__ float cache_value(const uint8_t* row, int i) {
 #endif
 }
 
+// Queries and results: ATT_Q_F32 is 0 for bf16, 1 for f32, 2 for f16.
 __device__ __forceinline__ float query_value(const uint8_t* q, int64_t at) {
-#if ATT_Q_F32
+#if ATT_Q_F32 == 1
   return reinterpret_cast<const float*>(q)[at];
+#elif ATT_Q_F32 == 2
+  return f16_low(reinterpret_cast<const uint16_t*>(q)[at]);
 #else
   return to_float(reinterpret_cast<const bf16_t*>(q)[at]);
 #endif
 }
+__device__ __forceinline__ void store_result(uint8_t* out, int64_t at, float value) {
+#if ATT_Q_F32 == 1
+  reinterpret_cast<float*>(out)[at] = value;
+#elif ATT_Q_F32 == 2
+  reinterpret_cast<uint16_t*>(out)[at] = static_cast<uint16_t>(pack_f16(value, 0.0f) & 0xffff);
+#else
+  reinterpret_cast<bf16_t*>(out)[at] = to_bf16(value);
+#endif
+}
 
-__device__ void attend_any(const AttentionArguments& a, float* query, int64_t item, int sequence,
-                           int position) {
+__device__ void attend_any(const AttentionArguments& a, const float* sinks, float* query,
+                           int64_t item, int sequence, int position) {
   const int lane = threadIdx.x % 32;
   const int head = item % ATT_HEADS, kv_head = head / kGroup;
   const int* table = a.block_table + int64_t{sequence} * ATT_MAX_BLOCKS;
   for (int i = lane; i < ATT_DIM; i += 32) query[i] = query_value(a.q, item * ATT_DIM + i);
   __syncwarp();
   float top = -infinity(), sum = 0, out[kLaneDims] = {};
+#if ATT_SINKS
+  // A sink takes weight and gives no value; lanes' sums are added at the end.
+  top = sinks[head] * kLog2E;
+  sum = lane == 0 && top != -infinity() ? 1.0f : 0.0f;
+#endif
   for (int start = first_visible(position); start <= position; start += 32) {
     const int p = start + lane;
     float score = -infinity();
@@ -79,20 +98,15 @@ __device__ void attend_any(const AttentionArguments& a, float* query, int64_t it
   for (int d = 0; d < kLaneDims; ++d) {
     const int i = d * 32 + lane;
     if (i >= ATT_V_DIM) continue;
-    const int64_t to = item * ATT_V_DIM + i;
-#if ATT_Q_F32
-    reinterpret_cast<float*>(a.out)[to] = out[d] * scale;
-#else
-    reinterpret_cast<bf16_t*>(a.out)[to] = to_bf16(out[d] * scale);
-#endif
+    store_result(a.out, item * ATT_V_DIM + i, out[d] * scale);
   }
   __syncwarp();
 }
 
-extern "C" __global__ void __launch_bounds__(kAnyWarps * 32, 8)
+extern "C" __global__ void __launch_bounds__(kAnyWarps * 32, ATT_KV == 2 ? 4 : 8)
     attention_any(const uint8_t* q, const int* query_start, const int* kv_len,
-                  const int* block_table, const int* sequences, const uint8_t* cache,
-                  uint8_t* out) {
+                  const int* block_table, const int* sequences, const uint8_t* cache, uint8_t* out,
+                  const float* sinks) {
   __shared__ float queries[kAnyWarps][ATT_DIM];
   const AttentionArguments a = {q, query_start, kv_len, block_table, sequences, cache, out};
 #if __CUDA_ARCH__ >= 900
@@ -114,6 +128,6 @@ extern "C" __global__ void __launch_bounds__(kAnyWarps * 32, 8)
     const int end = query_start[low + 1];
     const bool single = end - query_start[low] == 1;
     if (ATT_ROWS == 1 ? !single : ATT_ROWS == 2 ? single : false) continue;
-    attend_any(a, queries[warp], item, low, kv_len[low] - (end - row));
+    attend_any(a, sinks, queries[warp], item, low, kv_len[low] - (end - row));
   }
 }

@@ -1,14 +1,15 @@
 // What the paged attention kernels share: constants of a layer, the cache's layout, conversions.
 //
 // Defined by the host: ATT_HEADS, ATT_KV_HEADS, ATT_DIM, ATT_V_DIM, ATT_BLOCK_TOKENS, ATT_KV (0:
-// bf16, 1: e4m3, 2: f32), ATT_Q_F32, ATT_WINDOW, ATT_SOFTCAP, ATT_SCALE, ATT_K_SCALE, ATT_V_SCALE,
-// ATT_MAX_BLOCKS, ATT_MAX_SEQUENCES, ATT_ROWS (0: all sequences, 1: of one query, 2: of more).
+// bf16, 1: e4m3, 2: f32, 3: f16), ATT_Q_F32, ATT_WINDOW, ATT_SOFTCAP, ATT_SCALE, ATT_K_SCALE,
+// ATT_V_SCALE, ATT_MAX_BLOCKS, ATT_MAX_SEQUENCES, ATT_ROWS (0: all sequences, 1: of one query, 2:
+// of more).
 #pragma once
 
 #include "types.cuh"
 
 constexpr int kGroup = ATT_HEADS / ATT_KV_HEADS;
-constexpr int kKvBytes = ATT_KV == 0 ? 2 : ATT_KV == 1 ? 1 : 4;
+constexpr int kKvBytes = ATT_KV == 1 ? 1 : ATT_KV == 2 ? 4 : 2;
 constexpr int64_t kKeyBytes = int64_t{ATT_KV_HEADS} * ATT_BLOCK_TOKENS * ATT_DIM * kKvBytes;
 constexpr int64_t kValueBytes = int64_t{ATT_KV_HEADS} * ATT_BLOCK_TOKENS * ATT_V_DIM * kKvBytes;
 constexpr float kLog2E = 1.4426950408889634f;
