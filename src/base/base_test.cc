@@ -28,6 +28,45 @@ TEST(Result, PropagatesErrors) {
   EXPECT_EQ(bad.error().message, "3 is odd");
 }
 
+TEST(Json, OrderedKeepsOrderAndTheLastOfEqualKeys) {
+  const auto small = parse_ordered_json(R"({"b":1,"a":[{"x":null},2.5,-3,"s"],"b":{"c":true}})");
+  ASSERT_TRUE(small.ok()) << small.error().message;
+  EXPECT_EQ(small->dump(), R"({"b":{"c":true},"a":[{"x":null},2.5,-3,"s"]})");
+  std::string text = "{";
+  for (int i = 0; i < 20; ++i) text += fmt::format(R"("k{}":{},)", i % 10, i);
+  const auto repeated = parse_ordered_json(text + R"("z":0})");
+  ASSERT_TRUE(repeated.ok()) << repeated.error().message;
+  EXPECT_EQ(repeated->size(), 11u);
+  EXPECT_EQ((*repeated)["k3"], 13);
+  EXPECT_EQ(repeated->begin().key(), "k0");
+  EXPECT_EQ(repeated->back(), 0);
+  EXPECT_EQ(*parse_ordered_json("7"), 7);
+  for (const char* bad : {"", "{", "[1,]", "{\"a\" 1}", "nul", "{} x", "\"\\ud800\"", "1e999"}) {
+    const auto failed = parse_ordered_json(bad);
+    ASSERT_FALSE(failed.ok()) << bad;
+    EXPECT_NE(failed.error().message.find("invalid JSON: "), std::string::npos);
+    EXPECT_EQ(failed.error().message, parse_json(bad).error().message);
+  }
+}
+
+// Quadratic time would be minutes.
+TEST(Json, OrderedTakesManyKeys) {
+  std::string text = "{";
+  for (int i = 0; i < 300'000; ++i) text += fmt::format(R"("key{}":{},)", i, i);
+  const auto json = parse_ordered_json(text + R"("end":1})");
+  ASSERT_TRUE(json.ok()) << json.error().message;
+  EXPECT_EQ(json->size(), 300'001u);
+  EXPECT_EQ(json->back(), 1);
+}
+
+TEST(Json, OrderedBoundsTheNumberOfValues) {
+  std::string text = "[";
+  for (int i = 0; i < 4'000'000; ++i) text += "0,";
+  const auto json = parse_ordered_json(text + "0]");
+  ASSERT_FALSE(json.ok());
+  EXPECT_EQ(json.error().message, "invalid JSON: more than 4000000 values");
+}
+
 TEST(Json, RefusesDeepDocumentsAndNamesPosition) {
   std::string deep(100000, '[');
   EXPECT_EQ(parse_json(deep).error().code, ErrorCode::kInvalidArgument);
