@@ -4,7 +4,7 @@
 Hugging Face `tokenizers` mixes several Unicode versions: its regex engine knows 16, its
 normalization 12, its punctuation 8, its digits 17. To be equal to the byte we ask the library
 itself, one code point at a time, and write down the answers as ranges. Needs Python 3.11 (whose
-unicodedata is version 14, like PCRE2 10.42 and utf8proc 2.8) and `pip install tokenizers`.
+unicodedata is version 14, like PCRE2 10.42; utf8proc 2.8 has 15) and `pip install tokenizers`.
 """
 import pathlib
 import unicodedata

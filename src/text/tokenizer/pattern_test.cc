@@ -124,6 +124,9 @@ TEST(Unicode, NormalForms) {
   EXPECT_EQ(normalize_form("\u212b", NormalForm::kNfc), "Å");
   EXPECT_EQ(normalize_form("각", NormalForm::kNfd), "\u1100\u1161\u11a8");
   EXPECT_EQ(normalize_form("\u32ff", NormalForm::kNfkc), "\u32ff");  // unknown to the library
+  // Of Unicode 15, which utf8proc may know: a decomposition, and a mark that would move.
+  EXPECT_EQ(normalize_form("\U0001e053", NormalForm::kNfkc), "\U0001e053");
+  EXPECT_EQ(normalize_form("a\u0345\U0001e08f", NormalForm::kNfd), "a\u0345\U0001e08f");
   EXPECT_EQ(normalize_form("plain", NormalForm::kNfkd), "plain");
 }
 

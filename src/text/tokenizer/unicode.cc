@@ -66,8 +66,11 @@ struct FlagTable {
       if (c == 0xf0000) break;
       flags[c] = flags_of_category(utf8proc_category(static_cast<utf8proc_int32_t>(c)));
     }
+    // Unicode 12's normalization knows none of them, whatever this utf8proc knows.
     for (const CategoryRange& r : kNewerCategories) {
-      for (uint32_t c = r.first; c <= r.last; ++c) flags[c] = flags_of_category(r.category);
+      for (uint32_t c = r.first; c <= r.last; ++c) {
+        flags[c] = flags_of_category(r.category) | kCharInert;
+      }
     }
     const auto add = [&](std::span<const Range> ranges, uint16_t flag) {
       for (const Range& r : ranges) {
