@@ -22,13 +22,14 @@ Generation::Generation(GenerationSpec spec, const GenerationServices& services)
   const int n = spec_.request.n;
   prompts_.resize(spec_.prompts.size());
   open_prompts_ = static_cast<int>(prompts_.size());
+  const auto stops = std::make_shared<const text::StopSet>(spec_.text.stop);
   for (size_t p = 0; p < prompts_.size(); ++p) {
     prompts_[p].open = n;
     prompts_[p].logprobs_wanted = spec_.request.sampling.prompt_logprobs >= 0;
     usage_.prompt_tokens += static_cast<int>(spec_.prompts[p].size());
     for (int i = 0; i < n; ++i) {
-      sequences_.emplace_back(SequenceText(services_.host.tokenizer(), spec_.text, spec_.prompts[p],
-                                           spec_.text_offsets[p]));
+      sequences_.emplace_back(SequenceText(services_.host.tokenizer(), spec_.text, stops,
+                                           spec_.prompts[p], spec_.text_offsets[p]));
     }
   }
 }

@@ -1,6 +1,7 @@
 #include "server/openai/sequence_text.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace ramjet::server {
 namespace {
@@ -19,11 +20,12 @@ size_t count_characters(std::string_view text) {
 }
 
 SequenceText::SequenceText(const text::Tokenizer& tokenizer, const TextOptions& options,
+                           std::shared_ptr<const text::StopSet> stops,
                            std::span<const int32_t> prompt_ids, size_t text_offset)
-    : stops_(options.stop),
+    : stops_(std::move(stops)),
       include_stop_(options.include_stop),
       detokenizer_(tokenizer, options.skip_special, tail(prompt_ids)),
-      matcher_(options.stop, options.include_stop),
+      matcher_(stops_, options.include_stop),
       pushed_(text_offset),
       shown_(text_offset) {}
 
@@ -35,7 +37,7 @@ void SequenceText::add_text(std::string_view piece, Delta& delta) {
   if (!step.matched) return;
   done_ = true;
   delta.finish = "stop";
-  delta.stop_reason = stops_[static_cast<size_t>(*step.matched)];
+  delta.stop_reason = stops_->stop(*step.matched);
 }
 
 /// Moves the logprobs of shown tokens to `delta`.

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,10 +44,12 @@ struct Delta {
 
 class SequenceText {
  public:
-  /// `prompt_ids`: for the context of the first characters. `text_offset`: characters that are
-  /// shown before this text (an echoed prompt).
+  /// `stops`: options.stop, shared by the sequences of a request. `prompt_ids`: for the context of
+  /// the first characters. `text_offset`: characters that are shown before this text (an echoed
+  /// prompt).
   SequenceText(const text::Tokenizer& tokenizer, const TextOptions& options,
-               std::span<const int32_t> prompt_ids, size_t text_offset);
+               std::shared_ptr<const text::StopSet> stops, std::span<const int32_t> prompt_ids,
+               size_t text_offset);
 
   /// Adds an event. After `delta.finish` is set, further events change nothing.
   void push(const RequestOutput& output, Delta& delta);
@@ -58,7 +61,7 @@ class SequenceText {
   void release_logprobs(bool all, Delta& delta);
   void finish(const RequestOutput& output, Delta& delta);
 
-  const std::vector<std::string> stops_;
+  std::shared_ptr<const text::StopSet> stops_;
   const bool include_stop_;
   text::IncrementalDetokenizer detokenizer_;
   text::StopMatcher matcher_;

@@ -8,11 +8,15 @@
 namespace ramjet::server {
 namespace {
 
+std::shared_ptr<const text::StopSet> stops_of(const TextOptions& options) {
+  return std::make_shared<const text::StopSet>(options.stop);
+}
+
 /// Pushes one byte token at a time, as an executor would.
 std::vector<Delta> run(const std::string& bytes, TextOptions options, FinishReason how,
                        bool logprobs = true) {
   static const auto tokenizer = make_test_tokenizer();
-  SequenceText text(*tokenizer, options, byte_ids("prompt "), 0);
+  SequenceText text(*tokenizer, options, stops_of(options), byte_ids("prompt "), 0);
   std::vector<Delta> deltas;
   const std::vector<int32_t> ids = byte_ids(bytes);
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -94,12 +98,12 @@ TEST(SequenceText, OffsetsCountCharacters) {
 
 TEST(SequenceText, OwnEndIsNoReasonButAStopIdIs) {
   const auto tokenizer = make_test_tokenizer();
-  SequenceText own(*tokenizer, {}, {}, 0);
+  SequenceText own(*tokenizer, {}, stops_of({}), {}, 0);
   Delta delta;
   own.push({.ids = {'a'}, .finish = FinishReason::kStop, .stop_id = 257}, delta);
   EXPECT_EQ(delta.finish, "stop");
   EXPECT_TRUE(std::holds_alternative<std::monostate>(delta.stop_reason));
-  SequenceText asked(*tokenizer, {}, {}, 0);
+  SequenceText asked(*tokenizer, {}, stops_of({}), {}, 0);
   Delta stopped;
   asked.push({.ids = {'a', '!'}, .finish = FinishReason::kStop, .stop_id = '!'}, stopped);
   EXPECT_EQ(stopped.text, "a");
