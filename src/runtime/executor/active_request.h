@@ -37,6 +37,7 @@ struct ActiveRequest {
   int64_t deadline_ns = 0;     // 0: none
   int64_t submit_ns = 0;
   int64_t start_ns = 0;                                // of its first step; 0: not yet
+  std::vector<int32_t> stop_ids;                       // the model's included; states borrow it
   std::vector<std::unique_ptr<SamplingState>> states;  // by index
   std::vector<SeqId> sequences;                        // by index; kNoSeq before its fork
   std::vector<bool> finished;                          // by index

@@ -118,13 +118,15 @@ Result<std::unique_ptr<ActiveRequest>> ExecutorCore::prepare(Request request,
   }
   StopConditions& stop = r.request.sampling.stop;
   std::sort(stop.stop_ids.begin(), stop.stop_ids.end());  // the step loop searches them
-  std::vector<int32_t> stop_ids = stop.stop_ids;
-  if (!stop.ignore_eos) stop_ids.insert(stop_ids.end(), info_.eos_ids.begin(), info_.eos_ids.end());
-  std::erase_if(stop_ids, [this](int32_t id) { return id < 0 || id >= info_.vocab_size; });
+  if (stop.min_tokens > 0) r.stop_ids = stop.stop_ids;
+  if (stop.min_tokens > 0 && !stop.ignore_eos) {
+    r.stop_ids.insert(r.stop_ids.end(), info_.eos_ids.begin(), info_.eos_ids.end());
+  }
+  std::erase_if(r.stop_ids, [this](int32_t id) { return id < 0 || id >= info_.vocab_size; });
   try {
     for (int i = 0; i < r.request.n; ++i) {
       r.states.push_back(std::make_unique<SamplingState>(&r.request.sampling, r.request.prompt_ids,
-                                                         stop_ids, static_cast<uint32_t>(i)));
+                                                         r.stop_ids, static_cast<uint32_t>(i)));
     }
   } catch (const std::exception& e) {
     return internal_error("the token mask could not be copied: {}", e.what());

@@ -9,7 +9,8 @@
 namespace ramjet::runtime {
 namespace {
 constexpr float kExcluded = -std::numeric_limits<float>::infinity();
-}
+constexpr float kLargest = 1e30f;
+}  // namespace
 
 void TokenCounts::add(int32_t id, bool output) {
   if ((entries_.size() + 1) * 2 > slots_.size()) rehash();
@@ -37,14 +38,13 @@ void TokenCounts::rehash() {
 
 SamplingState::SamplingState(const SamplingParams* params, std::span<const int32_t> prompt,
                              std::span<const int32_t> stop_ids, uint32_t index)
-    : params_(params), index_(index) {
+    : params_(params), index_(index), stop_ids_(stop_ids) {
   const LogitControls& c = params->controls;
   has_penalties_ =
       c.repetition_penalty != 1.0f || c.presence_penalty != 0.0f || c.frequency_penalty != 0.0f;
   if (has_penalties_) {
     for (const int32_t id : prompt) counts_.add(id, false);
   }
-  if (params->stop.min_tokens > 0) stop_ids_.assign(stop_ids.begin(), stop_ids.end());
   if (c.mask) mask_ = c.mask->clone();
 }
 
@@ -92,7 +92,9 @@ void SamplingState::apply_penalties(std::span<float> logits) const {
   const LogitControls& c = params_->controls;
   for (const TokenCounts::Entry& entry : counts_.entries()) {
     float& logit = logits[static_cast<size_t>(entry.id)];
-    logit = logit > 0 ? logit / c.repetition_penalty : logit * c.repetition_penalty;
+    // An absurd penalty is not an infinite one: +inf would say that the model has failed.
+    logit = std::clamp(logit > 0 ? logit / c.repetition_penalty : logit * c.repetition_penalty,
+                       std::min(logit, -kLargest), kLargest);
     if (entry.in_output == 0) continue;
     logit -= c.frequency_penalty * static_cast<float>(entry.in_output) + c.presence_penalty;
   }

@@ -1,8 +1,8 @@
 // SamplingState: what the choice of a sequence's next token depends on beside its logits and its
 // tokens: parameters, seed, token counts, grammar mask.
 //
-// One thread at a time. Borrows the parameters. It lives as long as its sequence, preemptions
-// included: nothing in it is derived from the KV cache.
+// One thread at a time. Borrows the parameters and the stop ids. It lives as long as its sequence,
+// preemptions included: nothing in it is derived from the KV cache.
 #pragma once
 
 #include <ramjet/request.h>
@@ -60,8 +60,8 @@ class SamplingState {
   uint32_t index_;
   bool has_penalties_;
   bool complete_ = false;
-  std::vector<int32_t> stop_ids_;  // kept only while min_tokens needs them
-  TokenCounts counts_;             // filled only with penalties
+  std::span<const int32_t> stop_ids_;
+  TokenCounts counts_;  // filled only with penalties
   std::unique_ptr<TokenMask> mask_;
   std::vector<uint32_t> mask_bits_;
 };

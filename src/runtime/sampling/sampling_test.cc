@@ -255,6 +255,18 @@ TEST(Controls, RepetitionPenaltyCoversPromptAndOutput) {
   EXPECT_EQ(edited(params, {4, -4, 4, -4}, {0, 0}, {3, 3}), (Row{2, -4, 4, -8}));
 }
 
+TEST(Controls, AnAbsurdRepetitionPenaltyStaysFinite) {
+  const float excluded = -std::numeric_limits<float>::infinity();
+  SamplingParams params;
+  for (const float penalty : {1e-45f, 1e-38f, 1e38f}) {
+    params.controls.repetition_penalty = penalty;
+    const Row row = edited(params, {4, -4, 0, excluded, 1}, {0, 1, 2, 3}, {0, 1, 2, 3});
+    for (const size_t i : {0, 1, 2, 4}) EXPECT_TRUE(std::isfinite(row[i])) << penalty << " " << i;
+    EXPECT_EQ(row[3], excluded) << penalty;
+    EXPECT_EQ(row[4], 1);
+  }
+}
+
 TEST(Controls, PresenceAndFrequencyCoverTheOutput) {
   SamplingParams params;
   params.controls.presence_penalty = 1;
