@@ -406,6 +406,24 @@ TEST(Chat, TooLongGivesBothNumbers) {
   EXPECT_THAT(more.body, HasSubstr("51"));
 }
 
+TEST(Completions, AnswersOfTooManyLogprobsAreRefused) {
+  Running r = start({.max_seq_len = 4000});
+  RawClient client(r.port());
+  const std::string many = R"("n":128,"max_tokens":2000,)";
+  const RawResponse whole =
+      client.post("/v1/completions", R"({"prompt":"x",)" + many + R"("logprobs":20})");
+  EXPECT_EQ(whole.status, 400) << whole.body;
+  EXPECT_THAT(whole.body, HasSubstr("5376000 logprobs"));
+  const std::string chat = R"({"messages":[{"role":"user","content":"x"}],"logprobs":true,)";
+  EXPECT_EQ(client.post("/v1/chat/completions", chat + many + R"("top_logprobs":20})").status, 400);
+  std::string prompts;
+  for (int i = 0; i < 200; ++i) prompts += '"' + std::string(1000, 'a') + "\",";
+  const std::string echo =
+      R"({"prompt":[)" + prompts + R"("a"],"max_tokens":1,"prompt_logprobs":20})";
+  EXPECT_EQ(client.post("/v1/completions", echo).status, 400);
+  EXPECT_EQ(client.post("/v1/completions", R"({"prompt":"x","n":2,"logprobs":20})").status, 200);
+}
+
 // Other routes.
 
 TEST(Routes, ModelsHealthVersionTokenize) {
@@ -551,6 +569,14 @@ TEST(Http, LimitsOnSize) {
     RawClient client(r.port());
     client.send("GET / HTTP/1.1\r\nX: " + std::string(100000, 'x') + "\r\n\r\n");
     EXPECT_EQ(client.receive().status, 431);
+  }
+  const std::string extension = "2;" + std::string(100000, 'x') + "\r\n{}\r\n0\r\n\r\n";
+  std::string trailers = "2\r\n{}\r\n0\r\n";
+  while (trailers.size() < 100000) trailers += "X: y\r\n";
+  for (const std::string& body : {extension, trailers + "\r\n"}) {
+    RawClient client(r.port());
+    client.send("POST /v1/completions HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + body);
+    EXPECT_EQ(client.receive(3).status, 431);
   }
   RawClient client(r.port());
   EXPECT_EQ(client.get("/health").status, 200);

@@ -268,6 +268,11 @@ net::awaitable<bool> Connection::read_body(Parser& parser) {
     }
     if (parser.http.is_done()) break;
     if (!ec && !input_.empty()) continue;
+    if (input_.size() >= limits.max_header_bytes) {  // all that is read ahead, and no body yet
+      co_await refuse(431, fmt::format("chunk extensions or trailers are larger than {} bytes",
+                                       limits.max_header_bytes));
+      co_return false;
+    }
     const TimePoint deadline = std::min(total, now() + seconds(limits.body_timeout_s));
     const ReadResult read = co_await read_more(deadline);
     if (read == ReadResult::kTimeout) {

@@ -9,6 +9,7 @@ namespace ramjet::server {
 namespace {
 
 constexpr double kMaxInt = std::numeric_limits<int>::max();
+constexpr size_t kMaxMembers = 1024;  // of a message, of the template's arguments
 
 ApiError message_error(size_t index, std::string_view what) {
   return bad_request(fmt::format("messages[{}]", index),
@@ -38,6 +39,10 @@ std::optional<ApiError> check_part(const OrderedJson& part, size_t index) {
 std::optional<ApiError> check_message(const OrderedJson& message, size_t index) {
   if (!message.is_object()) {
     return message_error(index, fmt::format("must be an object, not {}", json_type(message)));
+  }
+  if (message.size() > kMaxMembers) {
+    return message_error(
+        index, fmt::format("has {} members; {} are allowed", message.size(), kMaxMembers));
   }
   const auto role = message.find("role");
   if (role == message.end() || !role->is_string() || role->get_ref<const std::string&>().empty()) {
@@ -126,7 +131,14 @@ void parse_chat_prompt(Fields& fields, ChatPrompt& out) {
   out.messages = std::make_unique<OrderedJson>(*messages);
   parse_tools(fields, out);
   out.kwargs = std::make_unique<OrderedJson>(OrderedJson::object());
-  if (const OrderedJson* kwargs = fields.find_object("chat_template_kwargs")) *out.kwargs = *kwargs;
+  if (const OrderedJson* kwargs = fields.find_object("chat_template_kwargs")) {
+    if (kwargs->size() > kMaxMembers) {
+      return fields.fail("chat_template_kwargs",
+                         fmt::format("'chat_template_kwargs' has {} members; {} are allowed",
+                                     kwargs->size(), kMaxMembers));
+    }
+    *out.kwargs = *kwargs;
+  }
   if (const OrderedJson* documents = fields.find_array("documents")) {
     (*out.kwargs)["documents"] = *documents;
   }

@@ -23,6 +23,7 @@ std::optional<ApiError> prepare_chat(const ModelHost& host, const std::string& b
   if (auto error = finish_prompt(host, common.text, ids)) return error;
   if (auto error = make_request(host, common, ids.size(), spec.request)) return error;
   spec.prompts.push_back(std::move(ids));
+  if (auto error = check_logprobs(host, common, spec.request, spec.prompts)) return error;
   spec.text_offsets.push_back(0);
   spec.text = common.text;
   return std::nullopt;

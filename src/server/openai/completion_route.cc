@@ -58,6 +58,7 @@ std::optional<ApiError> prepare(const ModelHost& host, const std::string& body,
   if (request.echo && common.show.logprobs >= 0) {
     sampling.prompt_logprobs = std::max(sampling.prompt_logprobs, common.show.logprobs);
   }
+  if (auto error = check_logprobs(host, common, out.spec.request, out.spec.prompts)) return error;
   out.spec.text = common.text;
   out.spec.no_output = *common.max_tokens == 0;
   return std::nullopt;

@@ -14,9 +14,17 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kMaxInt = std::numeric_limits<int>::max();
 constexpr size_t kMaxStops = 128;
 constexpr size_t kMaxStopBytes = 4096;
+constexpr size_t kMaxAllStopBytes = 16384;  // each costs some 70 bytes while the request lives
 constexpr size_t kMaxBadWords = 1024;
 constexpr size_t kMaxBias = 4096;
 constexpr int kMaxN = 128;
+
+/// The set that a list of token ids spells; requests keep it, so it is no larger than need be.
+void make_set(std::vector<int32_t>& ids) {
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  ids.shrink_to_fit();
+}
 
 void parse_controls(Fields& fields, const ModelFacts& facts, LogitControls& out) {
   out.repetition_penalty = facts.defaults.repetition_penalty;
@@ -24,6 +32,7 @@ void parse_controls(Fields& fields, const ModelFacts& facts, LogitControls& out)
   fields.read("presence_penalty", out.presence_penalty, {-2, 2});
   fields.read("frequency_penalty", out.frequency_penalty, {-2, 2});
   fields.read_ids("allowed_token_ids", out.allowed_ids, facts.vocab_size);
+  make_set(out.allowed_ids);
   if (fields.has("allowed_token_ids") && out.allowed_ids.empty()) {
     fields.fail("allowed_token_ids", "'allowed_token_ids' must not be empty");
   }
@@ -71,16 +80,23 @@ void parse_sampling(Fields& fields, const ModelFacts& facts, SamplingParams& out
   fields.read("min_tokens", out.stop.min_tokens, {0, kMaxInt});
   fields.read("ignore_eos", out.stop.ignore_eos);
   fields.read_ids("stop_token_ids", out.stop.stop_ids, facts.vocab_size);
+  make_set(out.stop.stop_ids);
 }
 
 void parse_text(Fields& fields, const ModelFacts& facts, TextOptions& out) {
   fields.read_strings("stop", out.stop, kMaxStops);
+  size_t total = 0;
   for (const std::string& stop : out.stop) {
+    total += stop.size();
     if (stop.empty()) fields.fail("stop", "'stop' must not hold an empty string");
     if (stop.size() > kMaxStopBytes) {
       fields.fail("stop", fmt::format("'stop' holds a string of {} bytes; {} are allowed",
                                       stop.size(), kMaxStopBytes));
     }
+  }
+  if (total > kMaxAllStopBytes) {
+    fields.fail("stop", fmt::format("'stop' holds {} bytes in all; {} are allowed", total,
+                                    kMaxAllStopBytes));
   }
   fields.read("include_stop_str_in_output", out.include_stop);
   fields.read("skip_special_tokens", out.skip_special);

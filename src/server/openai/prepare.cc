@@ -11,6 +11,7 @@ namespace ramjet::server {
 namespace {
 
 constexpr size_t kMaxTemplateBytes = 1 << 20;
+constexpr int64_t kMaxLogprobs = 4'000'000;  // each some hundred bytes of JSON
 
 /// Templates that know no "developer" get what they call it.
 OrderedJson with_known_roles(const OrderedJson& messages, const std::string& template_source) {
@@ -120,6 +121,24 @@ std::optional<ApiError> make_request(const ModelHost& host, const GenerationRequ
   out.priority = common.priority;
   out.cache_salt = common.cache_salt;
   return std::nullopt;
+}
+
+std::optional<ApiError> check_logprobs(const ModelHost& host, const GenerationRequest& common,
+                                       const Request& request,
+                                       const std::vector<std::vector<int32_t>>& prompts) {
+  if (prompts.size() == 1 && request.n == 1) return std::nullopt;  // the context bounds it
+  int64_t count = 0;
+  for (const auto& ids : prompts) {
+    const auto length = static_cast<int64_t>(ids.size());
+    count += length * (request.sampling.prompt_logprobs + 1);
+    const int64_t output = common.max_tokens.value_or(host.max_model_len() - length);
+    if (!common.stream.stream) count += request.n * output * (common.show.logprobs + 1);
+  }
+  if (count <= kMaxLogprobs) return std::nullopt;
+  return bad_request("logprobs",
+                     fmt::format("the answer could hold {} logprobs; {} are allowed: ask for fewer "
+                                 "prompts, sequences, tokens or alternatives",
+                                 count, kMaxLogprobs));
 }
 
 }  // namespace ramjet::server

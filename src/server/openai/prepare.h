@@ -30,4 +30,10 @@ std::optional<ApiError> finish_prompt(const ModelHost& host, const TextOptions& 
 std::optional<ApiError> make_request(const ModelHost& host, const GenerationRequest& common,
                                      size_t longest_prompt, Request& out);
 
+/// Refuses an answer of several sequences that would hold more logprobs than memory should be given
+/// to at once; `request` as the executor will get it, for each of `prompts`.
+std::optional<ApiError> check_logprobs(const ModelHost& host, const GenerationRequest& common,
+                                       const Request& request,
+                                       const std::vector<std::vector<int32_t>>& prompts);
+
 }  // namespace ramjet::server

@@ -218,6 +218,35 @@ TEST(ChatRequest, WrongMessagesAreNamed) {
             "continue_final_message");
 }
 
+TEST(ChatRequest, MembersAreBounded) {
+  std::string many = R"("role":"user","content":"x")";
+  for (int i = 0; i < 1024; ++i) many += fmt::format(R"(,"k{}":1)", i);
+  EXPECT_EQ(chat_error(R"("messages":[{)" + many + "}]").param, "messages[0]");
+  const std::string hi = R"("messages":[{"role":"user","content":"x"}],)";
+  EXPECT_EQ(chat_error(hi + R"("chat_template_kwargs":{)" + many + "}").param,
+            "chat_template_kwargs");
+}
+
+// What a request keeps for each prompt and sequence is bounded, whatever its lists repeat.
+TEST(CompletionRequest, ListsOfIdsAreSets) {
+  CompletionRequest request;
+  const auto json = parse_ordered_json(
+      R"({"prompt":"x","stop_token_ids":[9,3,9,3,9],"allowed_token_ids":[5,5,1,5]})");
+  EXPECT_FALSE(parse_completion(*json, kFacts, request));
+  EXPECT_EQ(request.common.sampling.stop.stop_ids, (std::vector<int32_t>{3, 9}));
+  EXPECT_EQ(request.common.sampling.controls.allowed_ids, (std::vector<int32_t>{1, 5}));
+}
+
+TEST(CompletionRequest, StopStringsAreBounded) {
+  std::string stops;
+  for (int i = 0; i < 5; ++i)
+    stops += fmt::format(R"({}"{}{}")", i > 0 ? "," : "", i, std::string(4000, 'z'));
+  const ApiError error = completion_error(R"({"prompt":"x","stop":[)" + stops + "]}");
+  EXPECT_EQ(error.status, 400);
+  EXPECT_EQ(error.param, "stop");
+  EXPECT_THAT(error.message, testing::HasSubstr("20005 bytes in all"));
+}
+
 TEST(ApiErrors, MappingFromCodes) {
   const auto status = [](ErrorCode code) { return from_error({code, "m"}, "id").status; };
   EXPECT_EQ(status(ErrorCode::kInvalidArgument), 400);
