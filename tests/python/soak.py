@@ -1,11 +1,12 @@
 """Many clients for a long time, some of which hang up: nothing may fail, leak or grow.
 
     python tests/python/soak.py [--requests 10000] [--minutes 30] [--concurrency 256]
-                                [--url U --api-key K] [--json FILE]
+                                [--timeout 120] [--url U --api-key K] [--json FILE]
 
 Without --url a server is started as in conftest.py, with a KV cache small enough to be full soon,
 and its resident memory is watched too. The run ends after that many requests or minutes, whichever
-comes first, and prints "N passed, N failed"; --json writes what was seen, with the machine.
+comes first, and prints "N passed, N failed"; --json writes what was seen, with the machine. A
+client waits --timeout seconds for bytes: sanitized builds and busy machines need more.
 """
 
 import argparse
@@ -70,10 +71,10 @@ def body_of(rng, model):
     return "/v1/chat/completions" if chat else "/v1/completions", body
 
 
-def one_request(address, key, model, rng):
+def one_request(address, key, model, timeout, rng):
     """'finished', 'hung up' or 'busy'; raises what goes wrong"""
     path, body = body_of(rng, model)
-    connection = http.client.HTTPConnection(address, timeout=120)
+    connection = http.client.HTTPConnection(address, timeout=timeout)
     try:
         connection.request(
             "POST",
@@ -106,11 +107,11 @@ def one_request(address, key, model, rng):
         connection.close()
 
 
-def client(number, address, key, model, tally):
+def client(number, address, key, model, timeout, tally):
     rng = random.Random(number)
     while tally.take():
         try:
-            tally.add(one_request(address, key, model, rng))
+            tally.add(one_request(address, key, model, timeout, rng))
         except Exception as error:  # every failure is a result of the soak
             tally.error(f"{type(error).__name__}: {error}")
 
@@ -132,8 +133,9 @@ def processor():
 def soak(a, process, url, key):
     server = Server(url, key)
     tally = Tally(a.requests, time.monotonic() + a.minutes * 60)
+    address = urlparse(url).netloc
     threads = [
-        threading.Thread(target=client, args=(i, urlparse(url).netloc, key, server.model, tally))
+        threading.Thread(target=client, args=(i, address, key, server.model, a.timeout, tally))
         for i in range(a.concurrency)
     ]
     for thread in threads:
@@ -201,13 +203,14 @@ def main():
     p.add_argument("--requests", type=int, default=10_000)
     p.add_argument("--minutes", type=float, default=30)
     p.add_argument("--concurrency", type=int, default=256)
+    p.add_argument("--timeout", type=float, default=120)
     p.add_argument("--url")
     p.add_argument("--api-key", default=KEYS[0])
     p.add_argument("--json")
     a = p.parse_args()
     a.command = (
         f"python tests/python/soak.py --requests {a.requests} --minutes {a.minutes:g} "
-        f"--concurrency {a.concurrency}"
+        f"--concurrency {a.concurrency} --timeout {a.timeout:g}"
     )
     flags = ("--api-key", KEYS[0], "--kv-memory", "128MiB", "--no-request-log")
     own = nullcontext((None, a.url)) if a.url else running_server(*flags)
