@@ -45,6 +45,7 @@ struct ActiveRequest {
   std::vector<PositionLogprobs> prompt_logprobs;       // gathered chunk by chunk
   std::shared_ptr<RequestSink> sink;  // owners: this request and its events on their way
   std::shared_ptr<LogitsFeed> feed;   // owners: this request and the caller of logits(); or null
+  bool host_sampled = false;          // keeps the step loop from running ahead
   int unfinished = 1;
   int cached_tokens = 0;
 };

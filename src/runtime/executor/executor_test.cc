@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "runtime/executor/executor_core.h"
+#include "runtime/executor/fake_async_session.h"
 #include "runtime/executor/test_reference.h"
 
 namespace ramjet::runtime {
@@ -21,6 +22,17 @@ std::unique_ptr<ExecutorCore> make_executor(const SessionInfo& info, const Execu
                                             FakeSession::Options options = {}) {
   auto core = ExecutorCore::create(std::make_unique<FakeSession>(info, std::move(options)), config,
                                    nullptr);
+  EXPECT_TRUE(core.ok()) << core.error().message;
+  return std::move(core).value();
+}
+
+/// An executor over a session that chooses tokens itself; `session` is borrowed from it.
+std::unique_ptr<ExecutorCore> make_ahead(const SessionInfo& info, const ExecutorConfig& config,
+                                         FakeAsyncSession** session,
+                                         FakeSession::Options options = {}) {
+  auto made = std::make_unique<FakeAsyncSession>(info, std::move(options));
+  *session = made.get();
+  auto core = ExecutorCore::create(std::move(made), config, nullptr);
   EXPECT_TRUE(core.ok()) << core.error().message;
   return std::move(core).value();
 }
@@ -67,6 +79,7 @@ struct Setting {
   BatchingMode batching;
   bool prefix_caching;
   int64_t window;
+  bool ahead = false;  // the session chooses tokens itself
 };
 
 class EverySetting : public testing::TestWithParam<Setting> {};
@@ -83,12 +96,18 @@ TEST_P(EverySetting, OutputsDependOnTheRequestAlone) {
   config.capacity = setting.capacity;
   config.batching = setting.batching;
   config.prefix_caching = setting.prefix_caching;
-  auto core = make_executor(info, config);
+  FakeAsyncSession* session = nullptr;
+  auto core = setting.ahead ? make_ahead(info, config, &session) : make_executor(info, config);
   std::mt19937 rng(11);
   std::vector<Request> requests;
   std::vector<std::promise<std::vector<RequestOutput>>> promises(150);
   for (size_t i = 0; i < promises.size(); ++i) {
     Request request = random_request(rng);
+    // The last ones want the host, so both ways of choosing follow each other in one run.
+    if (setting.ahead && i < 120) {
+      request.sampling.controls = {};
+      request.n = 1;
+    }
     requests.push_back(request);
     auto outputs = std::make_shared<std::vector<RequestOutput>>(3);
     auto submitted = core->submit(request, [&promises, i, outputs](RequestOutput&& o) {
@@ -121,6 +140,7 @@ TEST_P(EverySetting, OutputsDependOnTheRequestAlone) {
     EXPECT_GT(stats.preemptions, 0u) << "this setting is meant to preempt";
   }
   if (setting.prefix_caching) EXPECT_GT(stats.prefix_hits, 0u);
+  if (setting.ahead) EXPECT_GT(session->launches(), 0);
 }
 
 constexpr auto kMax = CapacityPolicy::kMaxUtilization;
@@ -128,15 +148,130 @@ constexpr auto kSure = CapacityPolicy::kGuaranteedNoEvict;
 constexpr auto kFlight = BatchingMode::kInFlight;
 INSTANTIATE_TEST_SUITE_P(
     Settings, EverySetting,
-    testing::Values(Setting{"ample", 400, 16, 64, kMax, kFlight, true, 0},
-                    Setting{"alone", 400, 3, 64, kMax, kFlight, false, 0},
-                    Setting{"chunks_of_16", 400, 16, 16, kMax, kFlight, true, 0},
-                    Setting{"tiny_cache", 26, 16, 64, kMax, kFlight, true, 0},
-                    Setting{"tiny_cache_no_prefix", 26, 16, 64, kMax, kFlight, false, 0},
-                    Setting{"guaranteed", 80, 16, 64, kSure, kFlight, true, 0},
-                    Setting{"static", 400, 16, 64, kMax, BatchingMode::kStatic, true, 0},
-                    Setting{"window", 60, 16, 64, kMax, kFlight, true, 11}),
+    testing::Values(
+        Setting{"ample", 400, 16, 64, kMax, kFlight, true, 0},
+        Setting{"alone", 400, 3, 64, kMax, kFlight, false, 0},
+        Setting{"chunks_of_16", 400, 16, 16, kMax, kFlight, true, 0},
+        Setting{"tiny_cache", 26, 16, 64, kMax, kFlight, true, 0},
+        Setting{"tiny_cache_no_prefix", 26, 16, 64, kMax, kFlight, false, 0},
+        Setting{"guaranteed", 80, 16, 64, kSure, kFlight, true, 0},
+        Setting{"static", 400, 16, 64, kMax, BatchingMode::kStatic, true, 0},
+        Setting{"window", 60, 16, 64, kMax, kFlight, true, 11},
+        Setting{"ahead", 400, 16, 64, kMax, kFlight, true, 0, true},
+        Setting{"ahead_chunks_of_16", 400, 16, 16, kMax, kFlight, true, 0, true},
+        Setting{"ahead_tiny_cache", 26, 16, 64, kMax, kFlight, true, 0, true},
+        Setting{"ahead_tiny_cache_no_prefix", 26, 16, 64, kMax, kFlight, false, 0, true},
+        Setting{"ahead_guaranteed", 80, 16, 64, kSure, kFlight, true, 0, true},
+        Setting{"ahead_static", 400, 16, 64, kMax, BatchingMode::kStatic, true, 0, true},
+        Setting{"ahead_window", 60, 16, 64, kMax, kFlight, true, 11, true}),
     [](const auto& info) { return info.param.name; });
+
+TEST(RunningAhead, EveryStepButTheLastIsQueuedBeforeTheTokensOfTheOneBefore) {
+  const SessionInfo info = FakeSession::small_info(100);
+  FakeAsyncSession* session = nullptr;
+  auto core = make_ahead(info, {}, &session);
+  int64_t launched_at_third = 0;
+  session->collect_hook = [&](int64_t collected) {
+    if (collected == 3) launched_at_third = session->launches();
+    return ok_status();
+  };
+  Request request = greedy({5, 6, 7}, 10);
+  request.sampling.logprobs = 3;
+  const auto got = core->generate(request, 30);
+  ASSERT_TRUE(got.ok()) << got.error().message;
+  EXPECT_EQ(got->at(0).ids, reference_generate(request, 0, info).ids);
+  EXPECT_EQ(got->at(0).finish, FinishReason::kLength);
+  ASSERT_EQ(got->at(0).logprobs.size(), 10u);
+  EXPECT_EQ(got->at(0).logprobs[4].top.size(), 3u);
+  EXPECT_EQ(session->launches(), 10) << "the last token is known to be the last";
+  EXPECT_EQ(launched_at_third, 4);
+  EXPECT_TRUE(core->check_integrity().ok());
+}
+
+TEST(RunningAhead, AStopDropsTheStepTooMany) {
+  const SessionInfo info = FakeSession::small_info(100);
+  FakeAsyncSession* session = nullptr;
+  auto core = make_ahead(info, {}, &session);
+  Request request = greedy({1, 2}, 20);
+  const std::vector<int32_t> all = reference_generate(request, 0, info).ids;
+  request.sampling.stop.stop_ids = {all[4]};
+  const auto got = core->generate(request, 30);
+  ASSERT_TRUE(got.ok());
+  EXPECT_EQ(got->at(0).ids, reference_generate(request, 0, info).ids);
+  EXPECT_EQ(got->at(0).stop_id, all[4]);
+  EXPECT_TRUE(core->check_integrity().ok());
+  EXPECT_EQ(core->stats().kv_blocks_active, 0);
+}
+
+TEST(RunningAhead, AFailedStepEndsItsRequestsAndTheNextOnesRun) {
+  const SessionInfo info = FakeSession::small_info(60);
+  FakeAsyncSession* session = nullptr;
+  FakeSession::Options options;
+  options.hook = [](int64_t step, const StepBatch&) {
+    return step == 25 ? Status(internal_error("planted at launch")) : ok_status();
+  };
+  auto core = make_ahead(info, {}, &session, options);
+  session->collect_hook = [](int64_t collected) {
+    return collected == 9 ? Status(internal_error("planted at collect")) : ok_status();
+  };
+  std::mt19937 rng(5);
+  int failed = 0;
+  for (int round = 0; round < 6; ++round) {
+    std::vector<Request> requests;
+    std::vector<std::future<Result<std::vector<RequestOutput>>>> results;
+    for (int i = 0; i < 6; ++i) {
+      Request request = random_request(rng);
+      request.sampling.controls = {};
+      request.n = 1;
+      requests.push_back(request);
+      results.push_back(
+          std::async(std::launch::async, [&core, request] { return core->generate(request, 30); }));
+    }
+    for (size_t i = 0; i < results.size(); ++i) {
+      const auto got = results[i].get();
+      if (!got.ok()) {
+        EXPECT_THAT(got.error().message, HasSubstr("planted"));
+        ++failed;
+        continue;
+      }
+      EXPECT_EQ(got->at(0).ids, reference_generate(requests[i], 0, info).ids);
+    }
+  }
+  EXPECT_GE(failed, 2);
+  EXPECT_LE(failed, 12);
+  EXPECT_TRUE(core->health().ok());
+  const Status integrity = core->check_integrity();
+  EXPECT_TRUE(integrity.ok()) << integrity.error().message;
+}
+
+TEST(RunningAhead, CancelsAtAnyMomentLeakNothing) {
+  const SessionInfo info = FakeSession::small_info(40);
+  FakeAsyncSession* session = nullptr;
+  auto core = make_ahead(info, {}, &session);
+  std::mt19937 rng(7);
+  std::atomic<int> ended{0};
+  constexpr int kRequests = 300;
+  for (int i = 0; i < kRequests; ++i) {
+    Request request = random_request(rng);
+    request.n = i % 9 == 0 ? 2 : 1;
+    if (i % 7 != 0) request.sampling.controls = {};
+    const int cancel_after = static_cast<int>(rng() % 4);
+    auto seen = std::make_shared<int>(0);
+    const auto id = core->submit(request, [&core, &ended, seen, cancel_after](RequestOutput&& o) {
+      if (++*seen == cancel_after) core->cancel(o.request);
+      if (o.last) ++ended;
+    });
+    ASSERT_TRUE(id.ok());
+    if (cancel_after == 0) core->cancel(*id);
+  }
+  for (int wait = 0; wait < 3000 && ended < kRequests; ++wait) {
+    std::this_thread::sleep_for(milliseconds(10));
+  }
+  EXPECT_EQ(ended, kRequests);
+  const Status integrity = core->check_integrity();
+  EXPECT_TRUE(integrity.ok()) << integrity.error().message;
+  EXPECT_EQ(core->stats().kv_blocks_active, 0);
+}
 
 TEST(Executor, StreamsTokensInOrderAndReportsUsage) {
   const SessionInfo info = FakeSession::small_info(100);

@@ -48,6 +48,7 @@ void StepLoop::add(std::unique_ptr<ActiveRequest> request) {
   r.finished.assign(count, false);
   r.unwanted.assign(count, false);
   r.unfinished = r.request.n;
+  set_host_sampled(r, wants_host(r));
   r.sequences[0] = scheduler_.add(std::move(spec));
   owner(r.sequences[0]) = {&r, 0};
   requests_.emplace(r.id, std::move(request));
@@ -115,24 +116,35 @@ int64_t StepLoop::ns_to_deadline() const {
 bool StepLoop::step() {
   const int64_t begin = parts_.clock->now_ns();
   expire(begin);
+  const bool ahead = host_requests_ == 0 && parts_.session->samples(SamplingParams{});
+  if (!ahead && flight_) (void)land();  // those it failed have been told
   const StepPlan& plan = scheduler_.schedule(begin);
-  if (plan.items.empty()) return false;
+  if (plan.items.empty() && !flight_) return false;
   mark_started(plan, begin);
-  const Result<std::span<const float>> logits = launch(plan);
-  if (logits.ok()) {
-    failed_in_a_row_.store(0, std::memory_order_relaxed);
-    collect_jobs(plan, *logits);
-    sampler_.sample(std::span(jobs_).first(num_jobs_));
-    scheduler_.complete();
-    count_step(plan);
-    take_results();
-    end_prompts(plan);
+  if (plan.items.empty()) {
+    (void)land();
+  } else if (ahead) {
+    step_ahead(plan);
   } else {
-    failed_in_a_row_.fetch_add(1, std::memory_order_relaxed);
-    fail(logits.error().with_context("the step failed"));
+    step_now(plan);
   }
   stats_.busy_s += static_cast<double>(parts_.clock->now_ns() - begin) * 1e-9;
   return true;
+}
+
+void StepLoop::step_now(const StepPlan& plan) {
+  const Result<std::span<const float>> logits = launch(plan);
+  if (!logits.ok()) {
+    failed_in_a_row_.fetch_add(1, std::memory_order_relaxed);
+    return fail(logits.error().with_context("the step failed"));
+  }
+  failed_in_a_row_.store(0, std::memory_order_relaxed);
+  collect_jobs(plan, *logits);
+  sampler_.sample(std::span(jobs_).first(num_jobs_));
+  scheduler_.complete();
+  count_step(plan);
+  take_results();
+  end_prompts(plan);
 }
 
 void StepLoop::mark_started(const StepPlan& plan, int64_t now_ns) {
@@ -215,7 +227,9 @@ void StepLoop::end_index(ActiveRequest& request, int index, RequestOutput output
     owner(id) = {};
     scheduler_.finish(id);
   }
-  if (last) requests_.erase(request.id);
+  if (!last) return;
+  set_host_sampled(request, false);
+  requests_.erase(request.id);
 }
 
 ExecutorStats StepLoop::stats() const {

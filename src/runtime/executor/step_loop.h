@@ -71,7 +71,25 @@ class StepLoop {
     bool sampled = false;  // else a position of the prompt was scored
   };
 
+  /// A launched step whose tokens are not known yet: what each row is for. Requests may have
+  /// ended since, so they are named, not pointed at.
+  struct Flight {
+    struct Row {
+      uint64_t request = 0;
+      int index = 0;
+    };
+    std::vector<Row> rows;
+  };
+
   void expire(int64_t now_ns);
+  void step_now(const StepPlan& plan);
+  void step_ahead(const StepPlan& plan);
+  Status queue(const StepPlan& plan, Flight* flight);
+  Status collect(size_t rows);
+  Status land();
+  void append_pending(const Flight& flight);
+  bool wants_host(const ActiveRequest& request) const;
+  void set_host_sampled(ActiveRequest& request, bool on);
   void mark_started(const StepPlan& plan, int64_t now_ns);
   Result<std::span<const float>> launch(const StepPlan& plan);
   void fail(const Error& error);
@@ -81,7 +99,7 @@ class StepLoop {
   void feed_rows(const PlanItem& item, std::span<const float> rows);
   void finish_feed(ActiveRequest& request, const RequestOutput& output);
   void take_results();
-  void take_sample(ActiveRequest& request, int index, SampleJob& job);
+  void take_sample(ActiveRequest& request, int index, SampledRow& row, bool pending);
   void fork_request(ActiveRequest& request, size_t job);
   void end_prompts(const StepPlan& plan);
   void count_step(const StepPlan& plan);
@@ -100,6 +118,11 @@ class StepLoop {
   std::vector<SampleJob> jobs_;
   std::vector<Target> targets_;  // of jobs_
   size_t num_jobs_ = 0;
+  int64_t host_requests_ = 0;     // whose tokens are chosen here: while there are any, all are
+  std::optional<Flight> flight_;  // the step under way
+  Flight next_;                   // scratch
+  std::vector<RowSampling> sampling_;
+  std::vector<SampledRow> sampled_;
   std::vector<SeqId> scratch_;
   std::vector<PublishEvent> events_;
   ExecutorStats stats_;

@@ -100,7 +100,8 @@ void StepLoop::take_results() {
     if (request == nullptr) continue;
     if (target.sampled) {
       if (scheduler_.sequence(target.sequence).spec.fanout > 1) fork_request(*request, i);
-      take_sample(*request, target.index, jobs_[i]);
+      SampledRow row{jobs_[i].id, std::move(jobs_[i].logprobs), std::move(jobs_[i].error)};
+      take_sample(*request, target.index, row, false);
     } else if (jobs_[i].error) {
       end(request->id, FinishReason::kError, std::move(jobs_[i].error));
     } else {
@@ -117,12 +118,15 @@ void StepLoop::fork_request(ActiveRequest& request, size_t job) {
     owner(child) = {&request, index};
     targets_[job + static_cast<size_t>(index)].sequence = child;
   }
+  set_host_sampled(request, wants_host(request));
 }
 
-void StepLoop::take_sample(ActiveRequest& request, int index, SampleJob& job) {
+// `pending`: the sequence has the token already, by its name.
+void StepLoop::take_sample(ActiveRequest& request, int index, SampledRow& row, bool pending) {
   const SeqId id = request.sequences[static_cast<size_t>(index)];
   const Sequence& s = scheduler_.sequence(id);
-  if (s.output_tokens() == 0 && index == 0) {
+  const int64_t before = s.output_tokens() - (pending ? 1 : 0);
+  if (before == 0 && index == 0) {
     stats_.prompt_tokens += static_cast<uint64_t>(s.prompt_tokens);
   }
   RequestOutput output;
@@ -132,35 +136,39 @@ void StepLoop::take_sample(ActiveRequest& request, int index, SampleJob& job) {
     return;
   }
   SamplingState& state = *request.states[static_cast<size_t>(index)];
-  if (!job.error) {
-    if (Status accepted = state.accept(job.id); !accepted.ok()) job.error = accepted.error();
+  if (!row.error) {
+    if (Status accepted = state.accept(row.id); !accepted.ok()) row.error = accepted.error();
   }
-  if (job.error) {
+  if (row.error) {
     output.finish = FinishReason::kError;
-    output.error = std::move(job.error);
+    output.error = std::move(row.error);
     end_index(request, index, std::move(output));
     return;
   }
   ++stats_.generation_tokens;
   const StopConditions& stop = request.request.sampling.stop;
-  const bool eos = !stop.ignore_eos && contains(info_.eos_ids, job.id);
+  const bool eos = !stop.ignore_eos && contains(info_.eos_ids, row.id);
   if (!eos) {
-    output.ids.push_back(job.id);
-    if (job.top_logprobs >= 0) output.logprobs.push_back(std::move(job.logprobs));
+    output.ids.push_back(row.id);
+    if (request.request.sampling.logprobs >= 0) output.logprobs.push_back(std::move(row.logprobs));
   }
-  if (eos || contains(stop.stop_ids, job.id)) {
+  if (eos || contains(stop.stop_ids, row.id)) {
     output.finish = FinishReason::kStop;
-    output.stop_id = job.id;
+    output.stop_id = row.id;
   } else if (state.complete()) {
     output.finish = FinishReason::kStop;
-  } else if (s.output_tokens() + 1 >= request.max_output) {
+  } else if (before + 1 >= request.max_output) {
     output.finish = FinishReason::kLength;
   }
   if (output.finish != FinishReason::kNone) {
     end_index(request, index, std::move(output));
     return;
   }
-  scheduler_.append(id, job.id);
+  if (pending) {
+    scheduler_.resolve(id, row.id);
+  } else {
+    scheduler_.append(id, row.id);
+  }
   emit(request, index, std::move(output));
 }
 

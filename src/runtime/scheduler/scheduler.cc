@@ -187,6 +187,25 @@ void Scheduler::append(SeqId id, int32_t token) {
   }
 }
 
+void Scheduler::append_pending(SeqId id, int32_t name) {
+  Sequence& s = at(id);
+  CHECK(s.state == SequenceState::kRunning && name < 0);
+  s.spec.tokens.push_back(name);
+}
+
+void Scheduler::resolve(SeqId id, int32_t token) {
+  Sequence& s = at(id);
+  CHECK(s.state != SequenceState::kFree && s.spec.tokens.back() < 0 && token >= 0);
+  s.spec.tokens.back() = token;
+  if (blocks_->config().prefix_caching) {
+    s.key.extend(s.spec.tokens, blocks_->config().block_tokens);
+  }
+}
+
+void Scheduler::distrust(SeqId id) {
+  if (sequence(id).table != kv::kNoTable) blocks_->distrust(sequence(id).table);
+}
+
 SeqId Scheduler::fork(SeqId parent) {
   const SeqId id = new_slot();
   Sequence& from = at(parent);
@@ -205,6 +224,7 @@ SeqId Scheduler::fork(SeqId parent) {
 void Scheduler::finish(SeqId id) {
   Sequence& s = at(id);
   CHECK(s.state != SequenceState::kFree, "a sequence was finished twice");
+  unplan(id);
   if (s.table != kv::kNoTable) blocks_->close(s.table);
   std::erase(s.state == SequenceState::kRunning ? running_ : waiting_, id);
   num_deadlines_ -= s.spec.deadline_ns != 0 ? 1 : 0;

@@ -58,9 +58,15 @@ class Scheduler {
   void fail_step();
 
   void append(SeqId sequence, int32_t token);
+  /// Appends a token that is chosen but not known yet, by its name (below 0); the sequence can be
+  /// scheduled. resolve() must tell the token before the step that computes it is completed.
+  void append_pending(SeqId sequence, int32_t name);
+  void resolve(SeqId sequence, int32_t token);
+  /// Nobody may reuse the blocks of this sequence.
+  void distrust(SeqId sequence);
   /// A sequence that shares all computed tokens with `parent`, which must have no output yet.
   SeqId fork(SeqId parent);
-  /// Releases everything, in any state.
+  /// Releases everything, in any state; a plan that is not completed yet forgets it.
   void finish(SeqId sequence);
   /// A paused sequence keeps its place and its blocks, but nobody waits for its blocks.
   void set_paused(SeqId sequence, bool paused);

@@ -2,9 +2,16 @@
 //
 // A session knows token ids, positions and block tables; nothing of requests. EngineSession runs
 // our engines; another engine is scheduled by implementing this. Called from one thread.
+//
+// A session that chooses tokens itself (samples()) can run ahead: launch() queues a step and
+// returns, collect() waits for the oldest one's tokens. At most two steps are under way, so the
+// second is queued before the first one's tokens are known; it names them by their row.
 #pragma once
 
+#include <ramjet/request.h>
+
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,7 +27,8 @@ struct BlockCopy {  // copy-on-write: all layers of a block
 
 /// One step over S sequences laid end to end; T tokens in all. Borrowed for the call.
 struct StepBatch {
-  std::span<const int32_t> token_ids;    // [T]
+  /// [T]; in launch() alone, -1 - r is the token chosen for row r of the step launched before.
+  std::span<const int32_t> token_ids;
   std::span<const int32_t> positions;    // [T]
   std::span<const int32_t> query_start;  // [S + 1]
   std::span<const int32_t> kv_len;       // [S], tokens in the cache after this step
@@ -48,6 +56,22 @@ struct SessionInfo {
   std::string device;  // the path that runs
 };
 
+/// How the token after one row of logits is chosen; semantics of runtime/sampling/sampler.h.
+/// Borrowed for the call.
+struct RowSampling {
+  const SamplingParams* params = nullptr;  // that samples() took
+  uint64_t seed = 0;
+  uint32_t index = 0;                // which of a request's n sequences
+  std::span<const int32_t> history;  // prompt and output; the last may be a -1 - r as above
+  int64_t prompt_tokens = 0;
+};
+
+struct SampledRow {
+  int32_t id = -1;
+  PositionLogprobs logprobs;   // if the params want any
+  std::optional<Error> error;  // of this row alone
+};
+
 class Session {
  public:
   virtual ~Session() = default;
@@ -55,6 +79,15 @@ class Session {
   /// Runs the step; returns logits f32[R, vocab], valid until the next step. An error leaves the
   /// cache's blocks of this batch undefined.
   virtual Result<std::span<const float>> step(const StepBatch& batch) = 0;
+
+  /// Whether this session chooses tokens with these parameters; if so launch() and collect() work.
+  virtual bool samples(const SamplingParams& params) const;
+  /// Queues a step with one RowSampling a logit row. An error leaves nothing queued.
+  virtual Status launch(const StepBatch& batch, std::span<const RowSampling> rows);
+  /// Waits for the oldest launched step; `rows` as many as it had. Not more often than launch().
+  virtual Status collect(std::span<SampledRow> rows);
+  /// Seconds that the device was at work, if it is not the calling thread's own.
+  virtual double device_busy_s() const { return 0; }
 };
 
 }  // namespace ramjet::runtime
