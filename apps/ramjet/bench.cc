@@ -196,8 +196,7 @@ Result<int> throughput(BenchArguments& a) {
   ASSIGN_OR_RETURN(std::vector<Lengths> lengths, bench_lengths(a, engine->model().max_seq_len));
   ASSIGN_OR_RETURN(ExecutorConfig config, executor_config(a, lengths.size()));
   const StepCost cost = step_cost(*engine);
-  ASSIGN_OR_RETURN(Ceilings ceilings,
-                   measure_ceilings(static_cast<uint64_t>(cost.weight_bytes), a.threads));
+  ASSIGN_OR_RETURN(Ceilings ceilings, measure_ceilings(*engine, a.threads));
   ASSIGN_OR_RETURN(auto executor, Executor::create(engine, config));
   Load load(*executor, lengths, a.seed, engine->model().vocab_size);
   double duration = 0;
@@ -224,10 +223,11 @@ Result<int> throughput(BenchArguments& a) {
       static_cast<double>(stats.slot_steps) / steps * engine->model().max_seq_len;
   json["max_seq_len"] = engine->model().max_seq_len;
   json["read_gbps"] = ceilings.read_gbps;
-  json["peak_tflops"] = ceilings.best_tflops();
+  json["peak_tflops"] = ceilings.best_tflops(cost.eight_bit);
   json["floor_tok_s"] = json["total_output_tokens"].get<double>() / floor;
   json["floor_share"] = floor / duration;
-  json["gpu_idle_share"] = nullptr;  // no GPU in this path
+  json["gpu_idle_share"] = nullptr;  // a CPU's engine
+  if (stats.device_busy_s > 0) json["gpu_idle_share"] = 1 - stats.device_busy_s / duration;
   json["idle_share"] = 1 - stats.busy_s / duration;
   return emit(a, json,
               summary_text(json) + fmt::format("batch {:.1f}, {:.1f} % of the floor, on {}\n",
@@ -242,8 +242,7 @@ OrderedJson quantiles(const std::vector<double>& ms) {
 Result<int> latency(BenchArguments& a) {
   ASSIGN_OR_RETURN(auto engine, load_model(a.model, a.options));
   const StepCost cost = step_cost(*engine);
-  ASSIGN_OR_RETURN(Ceilings ceilings,
-                   measure_ceilings(static_cast<uint64_t>(cost.weight_bytes), a.threads));
+  ASSIGN_OR_RETURN(Ceilings ceilings, measure_ceilings(*engine, a.threads));
   a.requests = a.batch;
   ASSIGN_OR_RETURN(std::vector<Lengths> lengths, bench_lengths(a, engine->model().max_seq_len));
   ASSIGN_OR_RETURN(ExecutorConfig config, executor_config(a, lengths.size()));
@@ -282,7 +281,7 @@ Result<int> latency(BenchArguments& a) {
                {"prefill_floor_share", prefill / percentile(ttft, 50)},
                {"prefill_tok_s", a.batch * a.isl / percentile(ttft, 50) * 1e3},
                {"read_gbps", ceilings.read_gbps},
-               {"peak_tflops", ceilings.best_tflops()}});
+               {"peak_tflops", ceilings.best_tflops(cost.eight_bit)}});
   return emit(
       a, json,
       fmt::format("TTFT p50 {:.2f} ms (floor {:.2f}), TPOT p50 {:.3f} ms (floor {:.3f}, "

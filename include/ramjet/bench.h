@@ -15,10 +15,17 @@ namespace ramjet {
 
 /// What this machine can do, measured in the same run as whatever stands beside it.
 struct Ceilings {
-  double read_gbps = 0;   // stream read of a buffer as large as the weights, all threads
+  /// Stream read of a buffer as large as the weights, all threads; on a GPU copies within it,
+  /// bytes read and written.
+  double read_gbps = 0;
   double fma_tflops = 0;  // f32 multiply-add from registers, all threads
   double amx_tflops = 0;  // bf16 tiles from registers, all threads; 0: no AMX
-  double best_tflops() const { return amx_tflops > 0 ? amx_tflops : fma_tflops; }
+  // Of a GPU: what large matmuls reach on an H200 by cuBLASLt (bf16, fp8); known, not measured.
+  double gpu_tflops = 0, gpu_fp8_tflops = 0;
+  double best_tflops(bool eight_bit = false) const {
+    if (gpu_tflops > 0) return eight_bit ? gpu_fp8_tflops : gpu_tflops;
+    return amx_tflops > 0 ? amx_tflops : fma_tflops;
+  }
 };
 
 struct KernelTiming {
@@ -41,8 +48,9 @@ struct KernelReport {
 /// Times the kernels whose name or shape matches the regular expression `filter` ("" for all).
 Result<KernelReport> bench_kernels(const std::string& filter, int num_threads);
 
-/// Ceilings with a read buffer of `bytes` (at least 64 MiB).
-Result<Ceilings> measure_ceilings(uint64_t bytes, int num_threads);
+/// Ceilings of the device that the engine runs on, with a buffer as large as its weights (64 MiB
+/// to 4 GiB).
+Result<Ceilings> measure_ceilings(const Engine& engine, int num_threads);
 
 /// What one step must at least do.
 struct StepCost {
@@ -50,6 +58,7 @@ struct StepCost {
   double flops_per_token = 0;     // of the matmuls without the head
   double head_flops_per_row = 0;  // of the logits matmul
   double kv_bytes_per_token = 0;  // of context, read once a decode step
+  bool eight_bit = false;         // the matmuls without the head multiply fp8
 };
 StepCost step_cost(const Engine& engine);
 

@@ -57,8 +57,9 @@ struct ExecutorStats {
   // Steps by their tokens: [i] counts those of more than 2^(i-1) and at most 2^i; the last, the
   // rest.
   std::array<uint64_t, 16> steps_by_tokens{};
-  double busy_s = 0;   // time spent inside steps
-  std::string device;  // the path that runs, e.g. "cpu-avx512 x2"
+  double busy_s = 0;         // time spent inside steps
+  double device_busy_s = 0;  // of a GPU, without the last few steps
+  std::string device;        // the path that runs, e.g. "cpu-avx512 x2"
 };
 
 /// Logits of chosen positions of one prompt (no sampling): for `ramjet logits` and perplexity.

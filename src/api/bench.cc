@@ -7,6 +7,7 @@
 #include "api/engine_impl.h"
 #include "base/json.h"
 #include "base/thread_pool.h"
+#include "device/cuda/bandwidth.h"
 #include "kernels/cpu/kernel_timing.h"
 #include "kernels/registry.h"
 #include "op/fields.h"
@@ -17,7 +18,7 @@ namespace ramjet {
 namespace {
 
 Ceilings to_public(const kernels::CpuCeilings& c) {
-  return {c.stream_read_tbps * 1e3, c.fma_tflops, c.amx_tflops};
+  return {c.stream_read_tbps * 1e3, c.fma_tflops, c.amx_tflops, 0, 0};
 }
 
 /// Multiply-adds of a record for one row of its first symbol, times two.
@@ -102,9 +103,28 @@ Result<KernelReport> bench_kernels(const std::string& filter, int num_threads) {
   return report;
 }
 
-Result<Ceilings> measure_ceilings(uint64_t bytes, int num_threads) {
+namespace {
+
+Result<Ceilings> measure_gpu(uint64_t bytes) {
+  ASSIGN_OR_RETURN(const auto device, device::cuda::CudaDevice::open(0));
+  ASSIGN_OR_RETURN(const double bandwidth, device::cuda::measure_copy_bandwidth(*device, bytes));
+  Ceilings ceilings;
+  ceilings.read_gbps = bandwidth * 1e-9;
+  ceilings.gpu_tflops = 790;
+  ceilings.gpu_fp8_tflops = 1348;
+  return ceilings;
+}
+
+}  // namespace
+
+Result<Ceilings> measure_ceilings(const Engine& engine, int num_threads) {
+  const auto weights = static_cast<uint64_t>(step_cost(engine).weight_bytes);
+  const uint64_t bytes = std::clamp<uint64_t>(weights, 64 << 20, uint64_t{4} << 30);
+  const std::string& target = engine.impl().file->manifest().provenance.target;
+  ASSIGN_OR_RETURN(const kernels::Target parsed, kernels::Target::parse(target));
+  if (parsed.is_gpu()) return measure_gpu(bytes);
   ASSIGN_OR_RETURN(kernels::CpuCeilings ceilings,
-                   kernels::measure_cpu_ceilings(std::max<uint64_t>(bytes, 64 << 20), num_threads));
+                   kernels::measure_cpu_ceilings(bytes, num_threads));
   return to_public(ceilings);
 }
 
@@ -124,6 +144,7 @@ StepCost step_cost(const Engine& engine) {
           static_cast<double>(manifest.weights[static_cast<size_t>(ref.index)].bytes);
     }
     if (record.op != OpKind::kMatmul) continue;
+    cost.eight_bit |= record.inputs[1].type.dtype == DType::kF8E4M3;
     const double flops = matmul_flops(record);
     (rows_are(record, program, "logit_rows") ? cost.head_flops_per_row : cost.flops_per_token) +=
         flops;
@@ -134,10 +155,11 @@ StepCost step_cost(const Engine& engine) {
 double floor_ms(const StepCost& cost, const Ceilings& ceilings, double rows, double logit_rows,
                 double context) {
   const double read = ceilings.read_gbps * 1e9;
-  const double flops = cost.flops_per_token * rows + cost.head_flops_per_row * logit_rows;
+  const double arithmetic =
+      cost.flops_per_token * rows / (ceilings.best_tflops(cost.eight_bit) * 1e12) +
+      cost.head_flops_per_row * logit_rows / (ceilings.best_tflops() * 1e12);
   const double seconds =
-      std::max(cost.weight_bytes / read, flops / (ceilings.best_tflops() * 1e12)) +
-      cost.kv_bytes_per_token * context / read;
+      std::max(cost.weight_bytes / read, arithmetic) + cost.kv_bytes_per_token * context / read;
   return seconds * 1e3;
 }
 

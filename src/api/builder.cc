@@ -4,6 +4,8 @@
 #include "api/engine_impl.h"
 #include "base/thread_pool.h"
 #include "ir/network.h"
+#include "kernels/registry.h"
+#include "runtime/session/device_runner.h"
 #include "runtime/session/program_runner.h"
 
 namespace ramjet {
@@ -58,7 +60,9 @@ Result<BuildReport> build_network(const Network& network, const std::string& eng
 struct Context::Impl {
   std::shared_ptr<const engine::EngineFile> file;  // shared with the Engine
   std::unique_ptr<ThreadPool> pool;
-  std::unique_ptr<runtime::ProgramRunner> runner;
+  std::unique_ptr<runtime::ProgramRunner> runner;        // of a CPU's engine, or
+  std::unique_ptr<runtime::DeviceRunner> device_runner;  // of a GPU's
+  const engine::Program* program = nullptr;
   std::vector<HostTensor> inputs;   // in the order of the program's inputs
   std::vector<HostTensor> outputs;  // likewise
 };
@@ -70,12 +74,20 @@ Result<std::unique_ptr<Context>> Context::create(std::shared_ptr<const Engine> e
                                                  int num_threads, std::string_view program) {
   auto impl = std::make_unique<Impl>();
   impl->file = engine->impl().file;
-  impl->pool = std::make_unique<ThreadPool>(num_threads);
-  ASSIGN_OR_RETURN(auto weights, runtime::WeightStore::load(impl->file, *impl->pool));
-  ASSIGN_OR_RETURN(impl->runner, runtime::ProgramRunner::create(
-                                     impl->file, program, std::move(weights), impl->pool.get()));
-  impl->inputs.resize(impl->runner->program().inputs.size());
-  impl->outputs.resize(impl->runner->program().outputs.size());
+  ASSIGN_OR_RETURN(const kernels::Target target,
+                   kernels::Target::parse(impl->file->manifest().provenance.target));
+  if (target.is_gpu()) {
+    ASSIGN_OR_RETURN(impl->device_runner, runtime::DeviceRunner::create(impl->file, program));
+    impl->program = &impl->device_runner->program();
+  } else {
+    impl->pool = std::make_unique<ThreadPool>(num_threads);
+    ASSIGN_OR_RETURN(auto weights, runtime::WeightStore::load(impl->file, *impl->pool));
+    ASSIGN_OR_RETURN(impl->runner, runtime::ProgramRunner::create(
+                                       impl->file, program, std::move(weights), impl->pool.get()));
+    impl->program = &impl->runner->program();
+  }
+  impl->inputs.resize(impl->program->inputs.size());
+  impl->outputs.resize(impl->program->outputs.size());
   return std::unique_ptr<Context>(new Context(std::move(impl)));
 }
 
@@ -135,7 +147,7 @@ TensorView host_view(HostTensor& tensor) {
 }  // namespace
 
 Status Context::set_input(std::string_view name, const HostTensor& tensor) {
-  const engine::Program& program = impl_->runner->program();
+  const engine::Program& program = *impl_->program;
   for (size_t i = 0; i < program.inputs.size(); ++i) {
     if (program.inputs[i].name != name) continue;
     ASSIGN_OR_RETURN([[maybe_unused]] Shape shape,
@@ -147,7 +159,7 @@ Status Context::set_input(std::string_view name, const HostTensor& tensor) {
 }
 
 Status Context::run() {
-  const engine::Program& program = impl_->runner->program();
+  const engine::Program& program = *impl_->program;
   for (size_t i = 0; i < impl_->inputs.size(); ++i) {
     if (impl_->inputs[i].extents.empty() && !program.inputs[i].type.dims.empty()) {
       return invalid_argument("input '{}' is not set", program.inputs[i].name);
@@ -171,19 +183,20 @@ Status Context::run() {
     out.bytes.resize(static_cast<size_t>(shape.elements() * dtype_bytes(out.dtype)));
     outputs.push_back(host_view(out));
   }
+  if (impl_->device_runner != nullptr) {
+    return impl_->device_runner->run(inputs, outputs, symbols);
+  }
   return impl_->runner->run(inputs, outputs, {});
 }
 
 Result<HostTensor> Context::output(std::string_view name) const {
-  const engine::Program& program = impl_->runner->program();
+  const engine::Program& program = *impl_->program;
   for (size_t i = 0; i < program.outputs.size(); ++i) {
     if (program.outputs[i].name == name) return impl_->outputs[i];
   }
   return not_found("no output '{}'; the network has: {}", name, known_names(program.outputs));
 }
 
-int Context::num_launches() const {
-  return static_cast<int>(impl_->runner->program().records.size());
-}
+int Context::num_launches() const { return static_cast<int>(impl_->program->records.size()); }
 
 }  // namespace ramjet

@@ -243,6 +243,7 @@ ExecutorStats StepLoop::stats() const {
   stats.prefix_queries = scheduler_.counters().prefix_queries;
   stats.prefix_hits = scheduler_.counters().prefix_hits;
   stats.preemptions = scheduler_.counters().preemptions;
+  stats.device_busy_s = parts_.session->device_busy_s();
   return stats;
 }
 

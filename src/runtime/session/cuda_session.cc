@@ -45,6 +45,7 @@ Result<std::unique_ptr<CudaSession>> CudaSession::create(
   session->info_ = session->interface_.info;
   ASSIGN_OR_RETURN(session->device_, cu::CudaDevice::open(0));
   ASSIGN_OR_RETURN(session->stream_, cu::Stream::create());
+  ASSIGN_OR_RETURN(session->clock_, DeviceClock::create());
   ASSIGN_OR_RETURN(session->weights_,
                    DeviceWeights::load(*file, *session->device_, config.num_threads));
   ASSIGN_OR_RETURN(session->modules_, DeviceModules::load(*file));
@@ -128,9 +129,15 @@ Status CudaSession::copy_blocks(std::span<const BlockCopy> copies) {
 
 Status CudaSession::enqueue(const StepBatch& batch) {
   RETURN_IF_ERROR(device_->bind());
+  RETURN_IF_ERROR(clock_.begin(stream_));
   RETURN_IF_ERROR(copy_blocks(batch.copies));
   buffers_.solve(batch, &symbols_);
   RETURN_IF_ERROR(buffers_.upload(batch, symbols_, stream_));
+  RETURN_IF_ERROR(launch_program(batch));
+  return clock_.end(stream_);
+}
+
+Status CudaSession::launch_program(const StepBatch& batch) {
   const StepKind kind = kind_of(batch);
   if (profiling_) return program_->launch_timed(symbols_, kind, stream_);
   // A step with prompts is long enough to be queued kernel by kernel while the last one runs.

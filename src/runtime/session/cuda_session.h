@@ -11,6 +11,7 @@
 
 #include "device/cuda/handles.h"
 #include "engine/engine_file.h"
+#include "runtime/session/device_clock.h"
 #include "runtime/session/device_program.h"
 #include "runtime/session/session.h"
 #include "runtime/session/step_buffers.h"
@@ -27,6 +28,8 @@ class CudaSession final : public Session {
   const SessionInfo& info() const override { return info_; }
   Result<std::span<const float>> step(const StepBatch& batch) override;
 
+  double device_busy_s() const override { return clock_.busy_s(); }
+
   DeviceProgram& program() { return *program_; }
   /// The next steps are timed record by record; slower.
   void set_profiling(bool on) { profiling_ = on; }
@@ -37,6 +40,7 @@ class CudaSession final : public Session {
   Status make_program();
   Status copy_blocks(std::span<const BlockCopy> copies);
   Status enqueue(const StepBatch& batch);
+  Status launch_program(const StepBatch& batch);
   Result<std::span<const float>> download_logits(size_t rows);
 
   std::shared_ptr<const engine::EngineFile> file_;  // shared with the Engine
@@ -47,6 +51,7 @@ class CudaSession final : public Session {
   std::shared_ptr<const DeviceWeights> weights_;  // shared with the programs
   std::shared_ptr<const DeviceModules> modules_;  // likewise
   StepBuffers buffers_;
+  DeviceClock clock_;
   device::cuda::DeviceBuffer logits_;
   device::cuda::DeviceBuffer flags_;
   device::cuda::DeviceBuffer cache_;

@@ -1,0 +1,111 @@
+#!/bin/bash
+# Tests and benchmarks of a machine with one NVIDIA GPU; results as JSON under OUT.
+#
+#   bench/gpu/run.sh RAMJET OUT [part ...]      parts: greedy latency prefill throughput start
+#                                               (all of them if none is named)
+# RAMJET is the binary. Shapes come from bench/configs with dummy weights, so nothing is fetched.
+# LIMIT=seconds ends each command; MODELS names what is measured, of 8b-bf16 8b-fp8 70b-fp8.
+set -u
+ramjet=$(realpath "$1") out=$(realpath -m "$2")
+shift 2
+root=$(cd "$(dirname "$0")/../.." && pwd)
+parts=${*:-greedy latency prefill throughput start}
+models=${MODELS:-8b-bf16 8b-fp8 70b-fp8}
+limit=${LIMIT:-300}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir -p "$out"
+export XDG_CACHE_HOME=${XDG_CACHE_HOME:-$work/cache}
+
+say() { printf '\n== %s\n' "$*"; }
+step() { timeout "$limit" "$@"; }
+
+options() {  # of a model: folder and build options
+  case $1 in
+    8b-bf16) echo "llama-3-8b --dtype bf16" ;;
+    8b-fp8) echo "llama-3-8b --quantize fp8 --kv-dtype fp8" ;;
+    70b-fp8) echo "llama-3-70b --quantize fp8 --kv-dtype fp8" ;;
+  esac
+}
+
+engine() {  # builds it once, and says how long that took
+  local file=$work/$1.engine folder
+  if [ ! -f "$file" ]; then
+    read -r folder flags <<<"$(options "$1")"
+    # shellcheck disable=SC2086
+    step "$ramjet" build "$root/bench/configs/$folder" -o "$file" --dummy-weights \
+      --max-batch-size "${MAX_BATCH:-512}" --max-num-tokens "${MAX_TOKENS:-8192}" $flags --json \
+      >"$out/build-$1.json" 2>"$work/log" || tail -3 "$work/log" >&2
+    python3 -c "
+import json; j = json.load(open('$out/build-$1.json'))
+print('build $1: %.1f s, %s' % (j['seconds'], 'tuned' if j['tuned'] else 'not tuned'))" >&2
+  fi
+  echo "$file"
+}
+
+greedy() {
+  say "greedy tokens of the demo model, GPU beside CPU"
+  local ids=1,10,50,200,300,77,9 device
+  for device in gpu cpu; do
+    RAMJET_DEVICE=$device step "$ramjet" run "$root/models/demo" --prompt-ids $ids --max-tokens 200 \
+      --temperature 0 --ignore-eos --json >"$work/$device.json" 2>"$work/log" ||
+      tail -3 "$work/log"
+  done
+  python3 - "$work/gpu.json" "$work/cpu.json" <<'P'
+import json, sys
+gpu, cpu = (json.load(open(p)) for p in sys.argv[1:])
+a, b = gpu["token_ids"], cpu["token_ids"]
+first = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), None)
+print(gpu["device"], "|", cpu["device"], "|",
+      f"{len(a)} tokens equal" if a == b else f"first difference at token {first}")
+P
+}
+
+latency() {
+  local model batch file
+  for model in $models; do
+    file=$(engine "$model")
+    for batch in 1 16 64; do
+      say "latency $model batch $batch"
+      step "$ramjet" bench latency "$file" --batch $batch --isl 512 --osl 128 --warmup 1 \
+        --output "$out/latency-$model-b$batch.json" 2>"$work/log" || tail -3 "$work/log"
+    done
+  done
+}
+
+prefill() {
+  local model isl file
+  for model in $models; do
+    file=$(engine "$model")
+    for isl in 1024 8000; do
+      say "prefill $model $isl tokens"
+      step "$ramjet" bench latency "$file" --batch 1 --isl $isl --osl 2 --warmup 1 \
+        --output "$out/prefill-$model-$isl.json" 2>"$work/log" || tail -3 "$work/log"
+    done
+  done
+}
+
+throughput() {  # SHAPES: isl/osl/requests
+  local model shape isl osl requests file
+  for model in $models; do
+    [ "$model" = 8b-bf16 ] && continue
+    file=$(engine "$model")
+    for shape in ${SHAPES:-128/128/4096 128/2048/2048 1000/1000/2048 2048/128/1024 2048/2048/1024 5000/500/512}; do
+      IFS=/ read -r isl osl requests <<<"$shape"
+      say "throughput $model $isl/$osl, $requests requests"
+      step "$ramjet" bench throughput "$file" --isl "$isl" --osl "$osl" --requests "$requests" \
+        --output "$out/throughput-$model-$isl-$osl.json" 2>"$work/log" || tail -3 "$work/log"
+    done
+  done
+}
+
+start() {
+  say "serve an 8B engine with its bytes stored: to the first token"
+  local file=$work/stored.engine
+  step "$ramjet" build "$root/bench/configs/llama-3-8b" -o "$file" --dummy-weights=stored \
+    --no-tune 2>"$work/log" >/dev/null || tail -3 "$work/log"
+  cat "$file" >/dev/null
+  python3 "$root/bench/gpu/start.py" "$ramjet" "$file" "$out/start-8b-bf16.json"
+}
+
+for part in $parts; do "$part"; done
