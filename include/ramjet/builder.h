@@ -30,7 +30,8 @@ struct HostTensor {
   std::vector<std::byte> bytes;
 };
 
-/// Runs a program of an engine, on the CPU or on the GPU that it was built for. One thread at a time; contexts may share an engine.
+/// Runs a program of an engine, on the CPU or on the GPU that it was built for. One thread at a
+/// time; contexts may share an engine.
 class Context {
  public:
   static Result<std::unique_ptr<Context>> create(std::shared_ptr<const Engine> engine,
