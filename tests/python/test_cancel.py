@@ -193,3 +193,24 @@ def test_sigterm_drains():
         assert b'"finish_reason":"length"' in b"".join(rest).replace(b" ", b"")
         assert refused[0] in (503, "closed")
         assert process.wait(30) == 0
+
+
+def test_sigterm_ends_streams_at_the_deadline():
+    """what still runs then gets an error event and [DONE], or a 503; the process ends with 0"""
+    with running_server("--api-key", KEYS[0], "--drain-timeout", "0.5") as (process, url):
+        own = Server(url, KEYS[0])
+        body = {"model": own.model, "prompt": LONG, "n": 64, "max_tokens": 1500, "ignore_eos": True}
+        whole = []
+        thread = threading.Thread(target=lambda: whole.append(own.post("/v1/completions", body)))
+        thread.start()
+        answer = own.post("/v1/completions", body | {"stream": True}, stream=True)
+        lines = answer.iter_lines()
+        next(lines)
+        process.send_signal(signal.SIGTERM)
+        rest = [line for line in lines if line]
+        thread.join()
+        assert rest[-1] == b"data: [DONE]"
+        assert b'"unavailable_error"' in rest[-2]
+        assert whole[0].status_code == 503
+        assert whole[0].json()["error"]["type"] == "unavailable_error"
+        assert process.wait(30) == 0

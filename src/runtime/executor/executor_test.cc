@@ -707,7 +707,9 @@ TEST(Executor, TheQueueIsBounded) {
   EXPECT_EQ(core->submit(greedy({1}, 1), {}).error().code, ErrorCode::kUnavailable);
 }
 
-TEST(Executor, DrainCancelsWhatDoesNotEnd) {
+class Drain : public testing::TestWithParam<double> {};
+
+TEST_P(Drain, CancelsWhatDoesNotEnd) {
   FakeSession::Options options;
   options.hook = [](int64_t, const StepBatch&) {
     std::this_thread::sleep_for(milliseconds(3));
@@ -722,10 +724,12 @@ TEST(Executor, DrainCancelsWhatDoesNotEnd) {
                              })
                     .ok());
   }
-  const Status drained = core->drain(0.03);
+  EXPECT_EQ(core->drain(-1).error().code, ErrorCode::kInvalidArgument);
+  const Status drained = core->drain(GetParam());
   EXPECT_EQ(drained.error().code, ErrorCode::kDeadlineExceeded);
   EXPECT_EQ(cancelled, 4);
 }
+INSTANTIATE_TEST_SUITE_P(Deadlines, Drain, testing::Values(0.03, 0.0));
 
 TEST(Executor, ManyStreamsWithCancelsAndThrowingCallbacks) {
   SessionInfo info = FakeSession::small_info(300);

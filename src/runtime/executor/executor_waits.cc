@@ -142,7 +142,7 @@ Status ExecutorCore::check_integrity() {
 }
 
 Status ExecutorCore::drain(double deadline_s) {
-  RETURN_IF_ERROR(check_timeout(deadline_s));
+  if (deadline_s != 0) RETURN_IF_ERROR(check_timeout(deadline_s));  // 0: cancels at once
   int64_t cancelled = 0;
   {
     std::unique_lock lock(mutex_);
