@@ -34,6 +34,13 @@ constexpr std::array kRoles = {
     Role{OpKind::kQkvRopeAppend, 2, "query_start"},
     Role{OpKind::kQkvRopeAppend, 3, "kv_len"},
     Role{OpKind::kQkvRopeAppend, 4, "block_table"},
+    Role{OpKind::kSample, 1, "sample_params"},
+    Role{OpKind::kSample, 2, "sample_edits"},
+    Role{OpKind::kSample, 3, "sample_masks"},
+    Role{OpKind::kSample, 4, "sample_counts"},
+    Role{OpKind::kSample, 5, "chosen"},
+    Role{OpKind::kResolveTokens, 0, "token_ids"},
+    Role{OpKind::kResolveTokens, 1, "chosen"},
 };
 
 class Checker {
@@ -95,7 +102,19 @@ class Checker {
                          program_.inputs[static_cast<size_t>(ref.index)].type == ref.type;
       if (!right) return corrupt("operand {} is not the input '{}'", role.operand, role.input);
     }
+    if (record.op == OpKind::kSample) return same_vocabulary(record);
     return record.op == OpKind::kEmbedding ? vocabulary(record) : ok_status();
+  }
+
+  /// Chosen tokens become ids of the first program.
+  Status same_vocabulary(const engine::LaunchRecord& record) const {
+    const Dim sampled = record.inputs[0].type.dims[1];
+    for (const engine::Binding& output : manifest_.programs[0].outputs) {
+      if (!output.type.dims.empty() && output.type.dims.back() == sampled) continue;
+      return corrupt("samples from {} tokens, which are not those of program '{}'", sampled.offset,
+                     manifest_.programs[0].name);
+    }
+    return ok_status();
   }
 
   /// Token ids are below the number of logits.

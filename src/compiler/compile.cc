@@ -8,6 +8,7 @@
 #include "compiler/emit/materialise.h"
 #include "compiler/emit/write_weights.h"
 #include "compiler/memory/plan.h"
+#include "compiler/sampling_programs.h"
 #include "compiler/tactics/machine.h"
 #include "engine/dummy_weights.h"
 #include "engine/engine_file.h"
@@ -42,8 +43,9 @@ void separate_outputs(ir::Graph& graph) {
 
 class Emitter {
  public:
-  Emitter(const ir::Graph& graph, const PassContext& context, engine::Manifest& manifest)
-      : graph_(graph), context_(context), manifest_(manifest) {}
+  Emitter(const ir::Graph& graph, const PassContext& context, engine::Manifest& manifest,
+          DeviceCode& device_code)
+      : graph_(graph), context_(context), manifest_(manifest), device_code_(device_code) {}
 
   Status plan() {
     std::map<ir::NodeId, uint64_t> workspaces;
@@ -55,19 +57,6 @@ class Emitter {
     RETURN_IF_ERROR(add_weights());
     add_program();
     return ok_status();
-  }
-
-  /// Machine code, for targets that need some.
-  Status write_kernels(engine::EngineWriter& writer) {
-    if (device_code_.modules() == 0) return ok_status();
-    const CompileOptions& options = *context_.options;
-    const auto progress = [&](double share) {
-      if (options.progress) options.progress("kernels", share);
-    };
-    ASSIGN_OR_RETURN(
-        const std::string section,
-        device_code_.compile(options.target.name(), options.num_threads, manifest_, progress));
-    return writer.add_section("kernels", section);
   }
 
   Status write(engine::EngineWriter& writer, const WeightSource& weights) {
@@ -179,12 +168,35 @@ class Emitter {
   const PassContext& context_;
   engine::Manifest& manifest_;
   MemoryPlan plan_;
-  DeviceCode device_code_;
+  DeviceCode& device_code_;                                                // of all programs
   std::map<ir::NodeId, std::vector<std::vector<DeviceLaunch>>> launches_;  // of each choice
   size_t first_weight_ = 0;
   std::vector<ir::ValueId> values_;  // weights, in the order of their entries
   std::map<ir::ValueId, int32_t> weight_index_;
 };
+
+/// Machine code, for targets that need some.
+Status write_kernels(DeviceCode& code, const CompileOptions& options, engine::Manifest& manifest,
+                     engine::EngineWriter& writer) {
+  if (code.modules() == 0) return ok_status();
+  const auto progress = [&](double share) {
+    if (options.progress) options.progress("kernels", share);
+  };
+  ASSIGN_OR_RETURN(const std::string section,
+                   code.compile(options.target.name(), options.num_threads, manifest, progress));
+  return writer.add_section("kernels", section);
+}
+
+/// Programs without weights.
+Status add_programs(std::vector<ir::Graph> graphs, const CompileOptions& options,
+                    engine::Manifest& manifest, DeviceCode& code) {
+  for (ir::Graph& graph : graphs) {
+    PassContext context{.options = &options};
+    RETURN_IF_ERROR(run_passes(graph, context));
+    RETURN_IF_ERROR(Emitter(graph, context, manifest, code).plan());
+  }
+  return ok_status();
+}
 
 }  // namespace
 
@@ -197,13 +209,17 @@ Result<BuildReport> compile(ir::Graph graph, const WeightSource& weights, engine
   PassContext context{.options = &options};
   ASSIGN_OR_RETURN(manifest.provenance.passes, run_passes(graph, context));
 
-  Emitter emitter(graph, context, manifest);
+  DeviceCode device_code;
+  Emitter emitter(graph, context, manifest, device_code);
   RETURN_IF_ERROR(emitter.plan());
+  if (options.target.is_gpu()) {
+    RETURN_IF_ERROR(add_programs(sampling_programs(graph), options, manifest, device_code));
+  }
   ASSIGN_OR_RETURN(engine::EngineWriter writer, engine::EngineWriter::create(path));
   for (const auto& [name, bytes] : assets) {
     RETURN_IF_ERROR(writer.add_section("asset/" + name, bytes));
   }
-  RETURN_IF_ERROR(emitter.write_kernels(writer));
+  RETURN_IF_ERROR(write_kernels(device_code, options, manifest, writer));
   RETURN_IF_ERROR(emitter.write(writer, weights));
 
   engine::Provenance& provenance = manifest.provenance;

@@ -71,6 +71,8 @@ Result<std::vector<TensorType>> infer_types(const OpCall& call) {
     case OpKind::kKvAppend: return infer_kv_append(call);
     case OpKind::kPagedAttention: return infer_paged_attention(call);
     case OpKind::kQkvRopeAppend: return infer_qkv_rope_append(call);
+    case OpKind::kSample: return infer_sample(call);
+    case OpKind::kResolveTokens: return infer_resolve_tokens(call);
     case OpKind::kMoe:
     case OpKind::kAllReduce:
     case OpKind::kAllGather:

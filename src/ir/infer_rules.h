@@ -30,6 +30,8 @@ Types infer_rope(const OpCall& call);
 Types infer_kv_append(const OpCall& call);
 Types infer_paged_attention(const OpCall& call);
 Types infer_qkv_rope_append(const OpCall& call);
+Types infer_sample(const OpCall& call);
+Types infer_resolve_tokens(const OpCall& call);
 
 Status want_inputs(const OpCall& call, size_t least, size_t most);
 Status want_float(const OpCall& call, size_t index, std::string_view what);

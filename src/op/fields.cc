@@ -193,7 +193,9 @@ OpAttrs default_attrs(OpKind op) {
     case OpKind::kAllReduce:
     case OpKind::kAllGather:
     case OpKind::kReduceScatter:
-    case OpKind::kQuantize: return std::monostate{};
+    case OpKind::kQuantize:
+    case OpKind::kSample:
+    case OpKind::kResolveTokens: return std::monostate{};
   }
   return std::monostate{};
 }

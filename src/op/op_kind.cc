@@ -24,7 +24,7 @@ std::optional<OpKind> parse_op(std::string_view name) {
 
 bool has_side_effect(OpKind op) {
   return op == OpKind::kKvAppend || op == OpKind::kQkvRopeAppend || op == OpKind::kAllReduce ||
-         op == OpKind::kAllGather || op == OpKind::kReduceScatter;
+         op == OpKind::kAllGather || op == OpKind::kReduceScatter || op == OpKind::kSample;
 }
 
 }  // namespace ramjet

@@ -23,6 +23,7 @@
 //       [q_norm[D], k_norm[D]]) -> q[T,H*D]: splits, norms, rotates and appends in one pass.
 //   quantize(x[..,K]) -> (e4m3[..,K], f32[T]): each token by its largest magnitude / 448.
 //       A norm or add_norm with quant = fp8_token gives those two in place of its normed result.
+//   sample, resolve_tokens: as in op/sampling.h; they update some of their operands in place.
 //   moe, all_reduce, all_gather, reduce_scatter: multi-GPU and mixture-of-experts ops.
 #pragma once
 
@@ -46,7 +47,8 @@ namespace ramjet {
           X(RopeTable, "rope_table") X(Rope, "rope") X(KvAppend, "kv_append")               \
               X(PagedAttention, "paged_attention") X(QkvRopeAppend, "qkv_rope_append")      \
                   X(Moe, "moe") X(AllReduce, "all_reduce") X(AllGather, "all_gather")       \
-                      X(ReduceScatter, "reduce_scatter") X(Quantize, "quantize")
+                      X(ReduceScatter, "reduce_scatter") X(Quantize, "quantize")            \
+                          X(Sample, "sample") X(ResolveTokens, "resolve_tokens")
 // clang-format on
 
 enum class OpKind : uint8_t {
@@ -57,7 +59,7 @@ enum class OpKind : uint8_t {
 
 std::string_view op_name(OpKind op);
 std::optional<OpKind> parse_op(std::string_view name);
-/// Writes the KV cache (or a peer): never removed, never reordered against its like.
+/// Writes the KV cache, state or a peer: never removed, never reordered against its like.
 bool has_side_effect(OpKind op);
 
 }  // namespace ramjet

@@ -86,5 +86,7 @@ void rope(const KernelCall& call);
 void kv_append(const KernelCall& call);
 void paged_attention(const KernelCall& call);
 void qkv_rope_append(const KernelCall& call);
+void sample(const KernelCall& call);  // updates operands 4 and 5
+void resolve_tokens(const KernelCall& call);
 
 }  // namespace ramjet::kernels::reference

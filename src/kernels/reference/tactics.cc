@@ -139,6 +139,13 @@ bool qkv_ok(const OpDesc& desc) {
   return desc.inputs[1].dtype == DType::kF32 && all(desc.inputs.subspan(5), real) &&
          desc.outputs.size() == 1 && all(desc.outputs, real);
 }
+bool sample_ok(const OpDesc& desc) {
+  return desc.inputs.size() == 6 && desc.inputs[0].dtype == DType::kF32 && i32_from(desc, 1, 5) &&
+         desc.outputs.size() == 2 && all(desc.outputs, [](DType d) { return d == DType::kI32; });
+}
+bool resolve_tokens_ok(const OpDesc& desc) {
+  return desc.inputs.size() == 2 && i32_from(desc, 0, 2) && same_dtype(desc);
+}
 
 constexpr Tactic make(std::string_view name, OpKind op, bool (*supports)(const OpDesc&),
                       CpuKernel run) {
@@ -167,6 +174,9 @@ constexpr std::array kTactics = {
     make("cpu.reference.paged_attention.v1", OpKind::kPagedAttention, attention_ok,
          paged_attention),
     make("cpu.reference.qkv_rope_append.v1", OpKind::kQkvRopeAppend, qkv_ok, qkv_rope_append),
+    make("cpu.reference.sample.v1", OpKind::kSample, sample_ok, sample),
+    make("cpu.reference.resolve_tokens.v1", OpKind::kResolveTokens, resolve_tokens_ok,
+         resolve_tokens),
 };
 
 }  // namespace
