@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,9 +42,20 @@ struct SymbolValue {
 
 class OpLab {
  public:
-  OpLab() : device_(take(cu::CudaDevice::open(0))), stream_(take(cu::Stream::create())) {}
+  /// Without a GPU kernels are compiled alone.
+  OpLab() {
+    auto device = cu::CudaDevice::open(0);
+    if (!device.ok()) {
+      std::printf("no GPU (%s): kernels are compiled alone\n", device.error().message.c_str());
+      info_.major = 9, info_.multiprocessors = 132;
+      return;
+    }
+    device_ = std::move(device).value();
+    stream_ = take(cu::Stream::create());
+    info_ = device_->info();
+  }
 
-  const cu::DeviceInfo& info() const { return device_->info(); }
+  const cu::DeviceInfo& info() const { return info_; }
   const cu::Stream& stream() const { return stream_; }
 
   /// "" if the tactic agrees with the reference, else the first difference. `us`, if given, gets
@@ -52,23 +64,10 @@ class OpLab {
                       const std::vector<SymbolValue>& symbols, kernels::Tolerance tolerance,
                       double* us = nullptr, int runs = 20) {
     kernels::OpCase got = original;
-    std::vector<Symbol> profile;
-    values_.clear(), most_.clear();
-    for (const SymbolValue& s : symbols) {
-      profile.push_back({s.name, 1, s.value, s.max});
-      values_.push_back(s.value), most_.push_back(s.max);
-    }
-    kernels::OpDesc desc = got.desc();
-    const std::vector<TensorType> inputs = symbolic(desc.inputs, symbols);
-    const std::vector<TensorType> outputs = symbolic(desc.outputs, symbols);
-    desc.inputs = inputs, desc.outputs = outputs, desc.symbols = profile;
-    if (!tactic.supports(desc)) return "not supported";
-    kernels::DevicePlan plan;
-    kernels::DeviceFacts facts;
-    facts.sm = info().major * 10 + info().minor;
-    facts.multiprocessors = info().multiprocessors;
-    facts.l2_bytes = info().l2_bytes;
-    tactic.plan(desc, tactic, facts, plan);
+    Prepared p = prepare(got, symbols);
+    if (!tactic.supports(p.desc)) return "not supported";
+    kernels::DevicePlan plan = plan_of(tactic, p.desc);
+    if (device_ == nullptr) return compile(plan);
     Memory memory = upload(got, tactic, plan);
     auto made = kernels::DeviceOp::create(std::move(plan), info().arch());
     if (!made.ok()) return made.error().message;
@@ -80,6 +79,20 @@ class OpLab {
     const std::string text = kernels::difference(original.run_reference(), got, tolerance);
     if (us != nullptr) *us = time(op, runs);
     return text;
+  }
+
+  /// Mean time of `runs` launches with the operands as they are; nothing if it is not supported.
+  std::optional<double> measure(const kernels::OpCase& original, const kernels::Tactic& tactic,
+                                const std::vector<SymbolValue>& symbols, int runs = 20) {
+    if (tactic.op != original.op) return std::nullopt;
+    kernels::OpCase c = original;
+    Prepared p = prepare(c, symbols);
+    if (!tactic.supports(p.desc) || device_ == nullptr) return std::nullopt;
+    kernels::DevicePlan plan = plan_of(tactic, p.desc);
+    const Memory memory = upload(c, tactic, plan);
+    kernels::DeviceOp op = take(kernels::DeviceOp::create(std::move(plan), info().arch()));
+    check(op.bind(memory.operands(most_)));
+    return time(op, runs);
   }
 
   /// Symbols stand for every extent that equals their value, not only the first of an operand.
@@ -96,6 +109,42 @@ class OpLab {
     }
   };
 
+  /// What a tactic is told of a case: types with symbols for their values.
+  struct Prepared {
+    std::vector<Symbol> profile;
+    std::vector<TensorType> inputs, outputs;
+    kernels::OpDesc desc;
+  };
+  Prepared prepare(kernels::OpCase& c, const std::vector<SymbolValue>& symbols) {
+    Prepared p;
+    values_.clear(), most_.clear();
+    for (const SymbolValue& s : symbols) {
+      p.profile.push_back({s.name, 1, s.value, s.max});
+      values_.push_back(s.value), most_.push_back(s.max);
+    }
+    p.desc = c.desc();
+    p.inputs = symbolic(p.desc.inputs, symbols);
+    p.outputs = symbolic(p.desc.outputs, symbols);
+    p.desc.inputs = p.inputs, p.desc.outputs = p.outputs, p.desc.symbols = p.profile;
+    return p;  // vectors keep their memory when moved
+  }
+  static std::string compile(const kernels::DevicePlan& plan) {
+    for (const kernels::DeviceModule& module : plan.modules) {
+      const auto compiled = kernels::compile_device_module(module, "sm_90a");
+      if (!compiled.ok()) return compiled.error().message;
+    }
+    return "";
+  }
+  kernels::DevicePlan plan_of(const kernels::Tactic& tactic, const kernels::OpDesc& desc) const {
+    kernels::DevicePlan plan;
+    kernels::DeviceFacts facts;
+    facts.sm = info().major * 10 + info().minor;
+    facts.multiprocessors = info().multiprocessors;
+    facts.l2_bytes = info().l2_bytes;
+    tactic.plan(desc, tactic, facts, plan);
+    return plan;
+  }
+
   std::vector<TensorType> symbolic(std::span<const TensorType> types,
                                    const std::vector<SymbolValue>& symbols) const {
     std::vector<TensorType> result(types.begin(), types.end());
@@ -104,6 +153,7 @@ class OpLab {
       for (size_t axis = 0; axis < type.dims.size(); ++axis) {
         if (axis > 0 && first_axis_only_) break;
         Dim& dim = type.dims[axis];
+        if (!first_axis_only_ && dim == Dim(1) && (axis > 0 || type.rank() == 1)) continue;
         for (size_t i = 0; i < symbols.size() && dim.fixed(); ++i) {
           const int64_t extent = dim.offset;
           if (extent == symbols[i].value) {
@@ -201,6 +251,7 @@ class OpLab {
   }
 
   std::unique_ptr<cu::CudaDevice> device_;
+  cu::DeviceInfo info_;
   cu::Stream stream_;
   std::vector<int64_t> values_, most_;
   bool first_axis_only_ = true;

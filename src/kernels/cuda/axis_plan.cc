@@ -69,6 +69,8 @@ void plan_axis(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, Devi
   define_type(module, "OUT_T", desc.outputs[0].dtype);
   define(module, "LINE_THREADS", threads);
   define(module, "COLUMNS", columns ? 1 : 0);
+  const int64_t widest = std::max(dtype_bytes(x.dtype), dtype_bytes(desc.outputs[0].dtype));
+  define(module, "VEC", columns ? 1 : pack_of(extents.axis.divisor, 16 / widest));
   define(module, "KIND",
          softmax ? 4 : static_cast<int64_t>(std::get<ReduceDesc>(*desc.attrs).kind));
   DeviceLaunch& launch = single_launch(plan, std::move(module), "axis_lines", facts);
@@ -93,7 +95,7 @@ void plan_topk(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, Devi
   define(module, "K", std::get<TopkDesc>(*desc.attrs).k);
   DeviceLaunch& launch = single_launch(plan, std::move(module), "topk_rows", facts);
   launch.grid[0] = line_grid(extents.outer, 1, facts);
-  launch.block = kThreads;
+  launch.block = 1024;
   launch.args = {LaunchArg::input(0), LaunchArg::output(0), LaunchArg::output(1),
                  symbols_arg(desc)};
 }

@@ -162,16 +162,14 @@ TEST_P(GeneralKernels, Matmuls) {
   both.transpose_b = false;
   both.prologue_operands = 1;
   both.prologue = program("2: r2=mul(r0,r1) -> r2");
-  compile(matmul(DType::kBf16, DType::kBf16, residual, 64));
-  compile(matmul(DType::kBf16, DType::kBf16, gated, 64));
-  compile(matmul(DType::kF16, DType::kF16, both, 61));
-  compile(matmul(DType::kF32, DType::kF32, gated, 64));
-  compile(matmul(DType::kF32, DType::kF32, both, 61));
-  MatmulDesc int8 = gated, fp8 = residual;
+  MatmulDesc int8 = residual, fp8 = residual;
   int8.quant = WeightQuant::kInt8Channel;
   fp8.quant = WeightQuant::kFp8Channel;
+  compile(matmul(DType::kBf16, DType::kBf16, gated, 64));
   compile(matmul(DType::kBf16, DType::kI8, int8, 64));
-  compile(matmul(DType::kF32, DType::kI8, int8, 61));
+  compile(matmul(DType::kF16, DType::kF16, both, 61));
+  compile(matmul(DType::kF32, DType::kF32, both, 61));
+  compile(matmul(DType::kF32, DType::kF32, gated, 64));
   compile(matmul(DType::kF8E4M3, DType::kF8E4M3, fp8, 64), GetParam().first >= 89 ? 1 : 0);
 }
 

@@ -1,8 +1,9 @@
 // reduce and softmax along one axis of [outer, extent, inner]. A line is what is reduced; its
 // elements lie `inner` apart. Rows (inner is 1): a warp or a block a line. Columns: a block has 32
 // neighbouring lines, eight threads each.
-//   X_T OUT_T, LINE_THREADS (32 or 256; rows), COLUMNS, KIND (0 sum, 1 mean, 2 max, 3 min,
-//   4 softmax); the including source defines index_t, outer_extent, axis_extent, inner_extent
+//   X_T OUT_T, LINE_THREADS (32 or 256; rows), COLUMNS, VEC (elements an access; rows), KIND (0
+//   sum, 1 mean, 2 max, 3 min, 4 softmax); the including source defines index_t, outer_extent,
+//   axis_extent, inner_extent
 #pragma once
 
 #include "general.cuh"
@@ -63,13 +64,25 @@ __device__ __forceinline__ float line_reduce(float value, float* scratch) {
   return value;
 }
 
+/// Calls `use` with VEC neighbouring elements of the line, and where they lie, until it ends.
+template <class Use>
+__device__ __forceinline__ void for_line(const X_T* x, const Line& line, Use use) {
+#pragma unroll 4
+  for (index_t e = line.part * VEC; e < line.extent; e += kParts * VEC) {
+    const index_t at = line.first + e * line.stride;
+    float values[VEC];
+    load_chunk<VEC>(x + at, values);
+    use(values, at);
+  }
+}
+
 template <class Op>
 __device__ __forceinline__ float partial(const X_T* x, const Line& line) {
   float value = Op::none();
-#pragma unroll 4
-  for (index_t e = line.part; e < line.extent; e += kParts) {
-    value = Op()(value, to_float(x[line.first + e * line.stride]));
-  }
+  for_line(x, line, [&](const float(&values)[VEC], index_t) {
+#pragma unroll
+    for (int i = 0; i < VEC; ++i) value = Op()(value, values[i]);
+  });
   return value;
 }
 
@@ -87,16 +100,17 @@ __device__ __forceinline__ void softmax_line(const X_T* x, OUT_T* out, const Lin
                                              float* scratch) {
   const float top = line_reduce<TopOf>(partial<TopOf>(x, line), scratch);
   float sum = 0;
-#pragma unroll 4
-  for (index_t e = line.part; e < line.extent; e += kParts) {
-    sum += expf(to_float(x[line.first + e * line.stride]) - top);
-  }
+  for_line(x, line, [&](const float(&values)[VEC], index_t) {
+#pragma unroll
+    for (int i = 0; i < VEC; ++i) sum += expf(values[i] - top);
+  });
   sum = line_reduce<TotalOf>(sum, scratch);
-#pragma unroll 4
-  for (index_t e = line.part; e < line.extent; e += kParts) {
-    const index_t at = line.first + e * line.stride;
-    narrow(expf(to_float(x[at]) - top) / sum, out[at]);
-  }
+  for_line(x, line, [&](const float(&values)[VEC], index_t at) {
+    float shares[VEC];
+#pragma unroll
+    for (int i = 0; i < VEC; ++i) shares[i] = expf(values[i] - top) / sum;
+    store_pack<VEC>(out + at, shares);
+  });
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads)

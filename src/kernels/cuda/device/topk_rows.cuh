@@ -6,20 +6,20 @@
 
 #include "general.cuh"
 
-inline constexpr int kThreads = 256;
+inline constexpr int kThreads = 1024;
 
 __device__ __forceinline__ uint64_t topk_key(float value, uint32_t index) {
   if (value == 0.0f) value = 0.0f;  // both zeros are equal
   uint32_t bits = __float_as_uint(value);
   bits = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
-  if (value != value) bits = 0xffffffffu;
+  if (value != value) bits = 0xfff00000u;  // above infinity, and no key is the largest of all
   return uint64_t{bits} << 32 | ~index;
 }
 
 /// The largest key below `below` among the thread's elements; 0: none.
 __device__ __forceinline__ uint64_t largest_below(const X_T* row, uint32_t width, uint64_t below) {
   uint64_t best = 0;
-#pragma unroll 4
+#pragma unroll 8
   for (uint32_t i = threadIdx.x; i < width; i += kThreads) {
     const uint64_t key = topk_key(to_float(row[i]), i);
     if (key < below && key > best) best = key;
@@ -35,9 +35,12 @@ __device__ __forceinline__ uint64_t block_largest(uint64_t key, uint64_t* scratc
   }
   if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = key;
   __syncthreads();
-  key = scratch[0];
+  key = scratch[threadIdx.x % 32];
 #pragma unroll
-  for (int i = 1; i < kThreads / 32; ++i) key = scratch[i] > key ? scratch[i] : key;
+  for (int step = 16; step > 0; step >>= 1) {
+    const uint64_t other = __shfl_xor_sync(0xffffffffu, key, step);
+    key = other > key ? other : key;
+  }
   __syncthreads();
   return key;
 }
