@@ -187,8 +187,6 @@ __device__ __forceinline__ bool done_by_few_rows(const Product& p, void* shared)
   float* floats = static_cast<float*>(shared);
   if (p.rows <= 1) {
     few_rows<1>(p, floats);
-  } else if (p.rows <= 4) {
-    few_rows<4>(p, floats);
   } else {
     few_rows<kFewRows>(p, floats);
   }

@@ -26,11 +26,12 @@ inline constexpr Way kWayB = way_of<B_T>(VECTOR_B && TRANSPOSE_B && sizeof(B_T) 
 __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
-/// A unit of 16 or 8 bytes, or zeros. What lies behind it is asked for too: the next tile's.
+/// A unit of 16 or 8 bytes, or zeros. Of eight-bit elements a tile has less than a line of L2: what
+/// lies behind is the next tile's.
 template <int kBytes>
 __device__ __forceinline__ void copy_unit(uint32_t to, const void* from, bool there) {
   if constexpr (kBytes == 16) {
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
                  "r"(there ? 16 : 0)
                  : "memory");
   } else {
