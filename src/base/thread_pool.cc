@@ -17,6 +17,7 @@ namespace {
 thread_local const ThreadPool* current_pool = nullptr;
 thread_local int current_thread = 0;
 
+constexpr size_t kHugePage = size_t{2} << 20;
 constexpr auto kSpin = std::chrono::microseconds(40);
 
 /// Spins until done() or the spin time is over; returns done().
@@ -63,11 +64,15 @@ int allowed_cpus() { return static_cast<int>(allowed_cpu_list().size()); }
 ThreadPool::ThreadPool(ThreadPoolOptions options) {
   const std::vector<int> cpus = allowed_cpu_list();
   const int threads = options.threads > 0 ? options.threads : static_cast<int>(cpus.size());
-  scratch_bytes_ = static_cast<size_t>(threads) * kScratchBytes;
+  // Huge pages, where there are any: kernels walk scratch with long strides.
+  scratch_bytes_ = static_cast<size_t>(threads) * kScratchBytes + kHugePage;
   void* memory =
       mmap(nullptr, scratch_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   CHECK(memory != MAP_FAILED, "no address space for the thread pool's scratch");
-  scratch_ = static_cast<std::byte*>(memory);
+  mapping_ = memory;
+  const auto address = (reinterpret_cast<uintptr_t>(memory) + kHugePage - 1) & ~(kHugePage - 1);
+  scratch_ = reinterpret_cast<std::byte*>(address);
+  madvise(scratch_, scratch_bytes_ - kHugePage, MADV_HUGEPAGE);
   workers_.reserve(static_cast<size_t>(threads - 1));
   for (int i = 1; i < threads; ++i) {
     workers_.emplace_back([this, i] { work(i); });
@@ -81,7 +86,7 @@ ThreadPool::~ThreadPool() {
   generation_.store(-1, std::memory_order_release);
   generation_.notify_all();
   for (std::thread& worker : workers_) worker.join();
-  munmap(scratch_, scratch_bytes_);
+  munmap(mapping_, scratch_bytes_);
 }
 
 /// Makes the calling thread thread 0 of the pool, once it is free.

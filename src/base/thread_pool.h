@@ -54,7 +54,7 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
-  /// Memory of one thread, aligned to 4 KiB, for the duration of a call; not cleared.
+  /// Memory of one thread, aligned to 2 MiB, for the duration of a call; not cleared.
   std::span<std::byte> scratch(int thread) const {
     return {scratch_ + static_cast<size_t>(thread) * kScratchBytes, kScratchBytes};
   }
@@ -74,8 +74,9 @@ class ThreadPool {
   int await_generation(int seen);
 
   std::vector<std::thread> workers_;
-  std::byte* scratch_ = nullptr;
-  size_t scratch_bytes_ = 0;
+  void* mapping_ = nullptr;
+  size_t scratch_bytes_ = 0;      // of the mapping
+  std::byte* scratch_ = nullptr;  // within it
   std::mutex turn_;
   const FunctionRef<void(int)>* job_ = nullptr;  // guarded by generation_
   alignas(64) std::atomic<int> generation_{0};   // a step starts a job; negative ends the pool
