@@ -40,7 +40,7 @@ struct CpuBenchReport {
 struct CpuBenchOptions {
   std::string filter;  // a regular expression searched for in names; empty: all
   int threads = 0;     // 0: all
-  int repeats = 3;
+  int repeats = 8;
 };
 
 /// Errors: kInvalidArgument for a bad filter; kResourceExhausted without the memory for weights.
