@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "base/thread_pool.h"
@@ -31,6 +32,8 @@ namespace {
 #include "kernels/cpu/program.inc"
 #include "kernels/cpu/matmul_core.inc"
 #include "kernels/cpu/amx_tiles.inc"
+#include "kernels/cpu/amx_block_end.inc"
+#include "kernels/cpu/amx_tiled.inc"
 #include "kernels/cpu/amx_matmul.inc"
 }  // namespace
 #include "kernels/cpu/amx_entry.inc"

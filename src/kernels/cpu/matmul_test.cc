@@ -175,13 +175,18 @@ TEST(CpuMatmul, AmxIndexingUnderEmulation) {
       m.columns = pick(1, 300), m.depth = pick(1, 300);
       if (round == 7) m.rows = 300, m.columns = 270, m.depth = 1100;  // every block boundary
       if (round % 4 == 1) {
-        m.accumulators = 2, m.columns = 16 * pick(1, 10);
+        m.accumulators = 2, m.columns = round == 9 ? 400 : 16 * pick(1, 10);
         m.epilogue = PointwiseProgram::parse("2: r2=silu(r0) r3=mul(r2,r1) -> r3").value();
       }
       if (round % 4 == 2 && b != DType::kF8E4M3) {
         m.prologue = PointwiseProgram::parse("2: r2=mul(r0,r1) -> r2").value();
         m.prologue_operands = {TestTensor::of(DType::kF32, {1}, {2})};  // stays exact in bf16
       }
+      if (round % 4 == 3) {
+        m.epilogue = PointwiseProgram::parse("2: r2=add(r1,r0) -> r2").value();
+        m.epilogue_operands = {random_tensor(DType::kBf16, {m.rows, m.columns})};
+      }
+      if (round >= 7 && round < 12) m.out = DType::kBf16;  // the ends without an interpreter
       OpCase test = build(m);
       ASSERT_TRUE(tactic.supports(test.desc()));
       EXPECT_EQ(difference(test.run_reference(), test.run(tactic, pool), kTolerance), "")
@@ -191,22 +196,35 @@ TEST(CpuMatmul, AmxIndexingUnderEmulation) {
 }
 
 /// A row's result doesn't depend on how many rows there are beside it.
+void expect_rows_independent(const OpCase& all, const Tactic& tactic) {
+  ThreadPool pool(2);
+  const std::vector<float> want = all.run(tactic, pool).outputs[0].values();
+  for (int64_t rows : {1, 2, 7, 17}) {
+    OpCase few = all;
+    few.inputs[0] = TestTensor(DType::kBf16, {rows, all.inputs[0].view.shape.back()});
+    std::copy_n(all.inputs[0].bytes.begin(), few.inputs[0].bytes.size(),
+                few.inputs[0].bytes.begin());
+    few.outputs = {TestTensor(all.outputs[0].view.dtype, {rows, all.outputs[0].view.shape.back()})};
+    const std::vector<float> got = few.run(tactic, pool).outputs[0].values();
+    EXPECT_TRUE(std::equal(got.begin(), got.end(), want.begin())) << tactic.name << " " << rows;
+  }
+}
+
 TEST(CpuMatmul, RowsAreIndependentOfTheBatch) {
   MatmulCase m;
   m.rows = 40, m.columns = 64, m.depth = 480, m.out = DType::kF32;
-  OpCase all = build(m);
-  ThreadPool pool(2);
-  for (const Tactic* tactic : find_tactics(all.desc(), Target::host())) {
-    const std::vector<float> want = all.run(*tactic, pool).outputs[0].values();
-    for (int64_t rows : {1, 2, 7, 17}) {
-      OpCase few = all;
-      few.inputs[0] = TestTensor(DType::kBf16, {rows, m.depth});
-      std::copy_n(all.inputs[0].bytes.begin(), few.inputs[0].bytes.size(),
-                  few.inputs[0].bytes.begin());
-      few.outputs = {TestTensor(DType::kF32, {rows, m.columns})};
-      const std::vector<float> got = few.run(*tactic, pool).outputs[0].values();
-      EXPECT_TRUE(std::equal(got.begin(), got.end(), want.begin())) << tactic->name << rows;
+  MatmulCase gated = m;
+  gated.accumulators = 2, gated.out = DType::kBf16;
+  gated.epilogue = PointwiseProgram::parse("2: r2=silu(r0) r3=mul(r2,r1) -> r3").value();
+  for (const MatmulCase& c : {m, gated}) {
+    OpCase all = build(c);
+    for (const Tactic* tactic : find_tactics(all.desc(), Target::host())) {
+      expect_rows_independent(all, *tactic);
     }
+    if (!Target{Isa::kAvx512}.runs_on(Target::host())) continue;
+    Tactic emulated = *find_tactic("cpu.amx.matmul_n16k2.v1");
+    emulated.run = cpu::amx::matmul_paired_emulated;
+    expect_rows_independent(all, emulated);
   }
 }
 
