@@ -41,11 +41,9 @@ bool pointwise_ok(const OpDesc& desc) {
   return oracle_takes(desc) && all_real(desc.outputs) && desc.inputs.size() <= kMaxProgramInputs &&
          std::get<PointwiseDesc>(*desc.attrs).program.instrs.size() <= kMaxProgramInstrs;
 }
-bool norm_ok(const OpDesc& desc) {
-  return oracle_takes(desc) && row_fits(desc.inputs[0]) &&
-         std::get<NormDesc>(*desc.attrs).quant == ActivationQuant::kNone;
-}
+bool norm_ok(const OpDesc& desc) { return oracle_takes(desc) && row_fits(desc.inputs[0]); }
 bool add_norm_ok(const OpDesc& desc) { return norm_ok(desc); }
+bool quantize_ok(const OpDesc& desc) { return norm_ok(desc); }
 bool embedding_ok(const OpDesc& desc) { return oracle_takes(desc) && row_fits(desc.inputs[1]); }
 bool softmax_ok(const OpDesc& desc) {
   return oracle_takes(desc) && row_fits(desc.inputs[0]) &&

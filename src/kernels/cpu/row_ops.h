@@ -8,6 +8,7 @@ namespace ramjet::kernels::cpu {
 bool pointwise_ok(const OpDesc& desc);
 bool norm_ok(const OpDesc& desc);
 bool add_norm_ok(const OpDesc& desc);
+bool quantize_ok(const OpDesc& desc);
 bool embedding_ok(const OpDesc& desc);
 bool softmax_ok(const OpDesc& desc);  // over the last axis
 bool reduce_ok(const OpDesc& desc);   // over the last axis

@@ -118,6 +118,59 @@ TEST(CpuPointwise, IntegersAreOperands) {
   EXPECT_GE(expect_all_match(test, {0, 0}), 1);
 }
 
+/// Eight bits and scales as the oracle's: equal for `quantize`, and to a step of e4m3 where a sum
+/// in another order may have turned a tie.
+void expect_quantized(OpCase test, size_t values, bool exact) {
+  ThreadPool pool(2);
+  const OpCase want = test.run_reference();
+  int ran = 0;
+  for (const Tactic* tactic : find_tactics(test.desc(), Target::host())) {
+    if (tactic == reference_tactic(test.op)) continue;
+    ++ran;
+    const OpCase got = test.run(*tactic, pool);
+    const auto scales = want.outputs[values + 1].values(), ours = got.outputs[values + 1].values();
+    for (size_t i = 0; i < scales.size(); ++i) {
+      if (std::isnan(scales[i])) EXPECT_TRUE(std::isnan(ours[i])) << tactic->name;
+      if (!std::isnan(scales[i])) EXPECT_LE(ulps(scales[i], ours[i]), exact ? 0 : 40) << test.label;
+    }
+    const auto bits = want.outputs[values].values(), our_bits = got.outputs[values].values();
+    int64_t turned = 0;
+    for (size_t i = 0; i < bits.size(); ++i) {
+      if (std::isnan(bits[i]) && std::isnan(our_bits[i])) continue;
+      if (bits[i] == our_bits[i]) continue;
+      ++turned;
+      EXPECT_LE(std::abs(bits[i] - our_bits[i]), 0.002f + 0.13f * std::abs(bits[i])) << test.label;
+    }
+    EXPECT_LE(turned, exact ? 0 : 2 + static_cast<int64_t>(bits.size()) / 100) << tactic->name;
+    if (values == 1) EXPECT_EQ(want.outputs[0].bytes, got.outputs[0].bytes) << "the sum";
+  }
+  if (machine_isas().empty()) GTEST_SKIP() << "no AVX2 here";
+  EXPECT_GE(ran, 1);
+}
+
+TEST(CpuRows, QuantizedRows) {
+  for (int64_t width : {1, 16, 33, 384, 2048}) {
+    const int64_t rows = pick(2, 9);
+    const auto results = [&] {
+      return std::vector<TestTensor>{TestTensor(DType::kF8E4M3, {rows, width}),
+                                     TestTensor(DType::kF32, {rows})};
+    };
+    TestTensor x = random_tensor(DType::kF32, {rows, width}, -3, 3);
+    auto* element = x.view.as<float>();
+    element[0] = INFINITY, element[width] = NAN;
+    expect_quantized(op_case(OpKind::kQuantize, {}, {x}, results()), 0, true);
+    NormDesc norm;
+    norm.quant = ActivationQuant::kFp8Token;
+    const TestTensor rows_in = random_tensor(any_real(), {rows, width}, -3, 3);
+    const TestTensor weight = random_tensor(any_real(), {width}, 0.5f, 2);
+    expect_quantized(op_case(OpKind::kNorm, norm, {rows_in, weight}, results()), 0, false);
+    auto outputs = results();
+    outputs.insert(outputs.begin(), TestTensor(DType::kBf16, {rows, width}));
+    const TestTensor other = random_tensor(any_real(), {rows, width}, -3, 3);
+    expect_quantized(op_case(OpKind::kAddNorm, norm, {rows_in, other, weight}, outputs), 1, false);
+  }
+}
+
 TEST(CpuRows, NormsOfEveryKindAndWidth) {
   for (NormKind kind : {NormKind::kRms, NormKind::kLayer}) {
     for (int64_t width : {1, 7, 16, 64, 80, 1000, 2048}) {
