@@ -248,8 +248,10 @@ std::string engine_text(const EngineFile& file, const InspectArguments& argument
                      m.model.vocab_size, m.model.max_seq_len);
   out += fmt::format("{} activations, quantize {}, at most {} sequences and {} tokens a step\n",
                      m.dtype, m.quantize, m.limits.max_batch_size, m.limits.max_num_tokens);
-  out += fmt::format("memory: weights {:.1f} MiB, KV cache {} bytes a token\n",
-                     mebibytes(weight_bytes(m)), kv_bytes_per_token(m));
+  out += fmt::format(
+      "memory: weights {:.1f} MiB, KV cache {} bytes a token{}\n", mebibytes(weight_bytes(m)),
+      kv_bytes_per_token(m),
+      m.kv_groups.empty() ? "" : fmt::format(" ({})", dtype_name(m.kv_groups[0].dtype)));
   out += arguments.verify ? "sections (all checksums hold):\n" : "sections:\n";
   for (const engine::SectionInfo& section : file.sections()) {
     out += fmt::format("  {:<28} {:>14} bytes  {:016x}\n", section.name, section.bytes,

@@ -51,9 +51,11 @@ std::function<void(std::string_view, double)> progress_bar() {
 void add_build_options(CLI::App& command, BuildOptions& options) {
   command.add_option("--dtype", options.dtype, "activations and weights: auto, bf16, f32")
       ->capture_default_str();
-  command.add_option("--quantize", options.quantize, "weights: none, int8 (a scale a channel)")
+  command
+      .add_option("--quantize", options.quantize,
+                  "auto (as the checkpoint), none, int8 (weights), fp8 (weights and activations)")
       ->capture_default_str();
-  command.add_option("--kv-dtype", options.kv_dtype, "KV cache: auto, bf16, f32")
+  command.add_option("--kv-dtype", options.kv_dtype, "KV cache: auto, bf16, f32, fp8")
       ->capture_default_str();
   command
       .add_option("--target", options.target,

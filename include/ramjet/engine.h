@@ -36,8 +36,8 @@ struct EngineLimits {
 
 struct BuildOptions {
   std::string dtype = "auto";     // auto (the checkpoint's), bf16, f32
-  std::string quantize = "none";  // none, int8
-  std::string kv_dtype = "auto";  // auto (the model's), bf16, f32
+  std::string quantize = "auto";  // auto (as the checkpoint), none, int8, fp8
+  std::string kv_dtype = "auto";  // auto (the model's), bf16, f32, fp8
   std::string target = "auto";    // auto (the first GPU, else the CPU), or a name
   int tp = 1;
   int pp = 1;

@@ -4,9 +4,11 @@
 
 #include <filesystem>
 
+#include "api/quantization.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/fp8_scales.h"
 #include "ir/network.h"
 #include "models/model.h"
 #include "text/tokenizer/tokenizer.h"
@@ -20,11 +22,8 @@ Result<compiler::CompileOptions> compile_options(const BuildOptions& options) {
   if (options.target != "auto") {
     ASSIGN_OR_RETURN(compile.target, kernels::Target::parse(options.target));
   }
-  if (options.quantize == "int8") {
-    compile.quant = WeightQuant::kInt8Channel;
-  } else if (options.quantize != "none") {
-    return invalid_argument("quantize '{}': known are none and int8", options.quantize);
-  }
+  ASSIGN_OR_RETURN(const auto quant, parse_quantize(options.quantize));
+  compile.quant = quant.value_or(WeightQuant::kNone);
   if (options.tp != 1 || options.pp != 1) {
     return unsupported("tp={} pp={}: the CPU target runs on one rank (tp=1 pp=1)", options.tp,
                        options.pp);
@@ -66,8 +65,8 @@ namespace {
 Result<DType> kv_cache_dtype(const BuildOptions& options, DType activations) {
   if (options.kv_dtype == "auto") return activations;
   const auto parsed = parse_dtype(options.kv_dtype);
-  if (parsed == DType::kBf16 || parsed == DType::kF32) return *parsed;
-  return invalid_argument("kv_dtype '{}': known are auto, bf16 and f32", options.kv_dtype);
+  if (parsed == DType::kBf16 || parsed == DType::kF32 || parsed == DType::kF8E4M3) return *parsed;
+  return invalid_argument("kv_dtype '{}': known are auto, bf16, f32 and fp8", options.kv_dtype);
 }
 
 /// Tokens of a KV block: what the attention kernels of a GPU are written for; on the CPU small ones
@@ -90,6 +89,12 @@ class CheckpointWeights final : public compiler::WeightSource {
  public:
   explicit CheckpointWeights(const checkpoint::Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
   Result<TensorView> view(std::string_view name) const override { return checkpoint_.tensor(name); }
+  Result<std::optional<compiler::WeightScale>> scale(std::string_view name) const override {
+    ASSIGN_OR_RETURN(const auto blocks, checkpoint::fp8_scales(checkpoint_, name));
+    std::optional<compiler::WeightScale> scale;
+    if (blocks) scale = compiler::WeightScale{blocks->values, blocks->rows, blocks->cols};
+    return scale;
+  }
 
  private:
   const checkpoint::Checkpoint& checkpoint_;
@@ -127,7 +132,6 @@ Result<engine::Manifest> make_manifest(const models::Model& model,
   manifest.limits.max_num_tokens = static_cast<int>(shape.max_num_tokens);
   manifest.limits.block_tokens = static_cast<int>(shape.block_tokens);
   manifest.dtype = std::string(dtype_name(shape.dtype));
-  manifest.quantize = options.quantize;
   for (const models::KvGroupSpec& group : model.kv_groups) {
     manifest.kv_groups.push_back({group.num_layers, group.num_kv_heads, group.head_dim,
                                   group.v_head_dim, group.window, shape.kv_dtype});
@@ -155,6 +159,11 @@ Result<BuildReport> build_engine(const std::string& model, const std::string& en
   ASSIGN_OR_RETURN(shape.dtype, api::activation_dtype(options, api::checkpoint_dtype(*checkpoint)));
   ASSIGN_OR_RETURN(shape.kv_dtype, api::kv_cache_dtype(options, shape.dtype));
   shape.block_tokens = compile.target.is_gpu() ? api::kGpuBlockTokens : api::kCpuBlockTokens;
+  if (shape.kv_dtype == DType::kF8E4M3) {
+    shape.cache_scale = [&](const std::string& attention, char which) {
+      return api::cache_scale(*checkpoint, attention, which);
+    };
+  }
   shape.max_batch_size = std::min(options.max_batch_size, options.max_num_tokens);
   shape.max_num_tokens = options.max_num_tokens;
   shape.max_seq_len = options.max_seq_len;
@@ -166,6 +175,8 @@ Result<BuildReport> build_engine(const std::string& model, const std::string& en
   ASSIGN_OR_RETURN(auto assets, api::gather_assets(*checkpoint, options));
   ASSIGN_OR_RETURN(engine::Manifest manifest,
                    api::make_manifest(built, *checkpoint, shape, options));
+  RETURN_IF_ERROR(api::plan_quantization(options, *checkpoint, compile));
+  manifest.quantize = api::quantize_name(compile.quant);
   const api::CheckpointWeights weights(*checkpoint);
   return compiler::compile(std::move(built.network->impl().graph), weights, std::move(manifest),
                            assets, engine_path, compile);

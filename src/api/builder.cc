@@ -2,6 +2,7 @@
 
 #include "api/build.h"
 #include "api/engine_impl.h"
+#include "api/quantization.h"
 #include "base/thread_pool.h"
 #include "ir/network.h"
 #include "kernels/registry.h"
@@ -49,7 +50,7 @@ Result<BuildReport> build_network(const Network& network, const std::string& eng
   manifest.model.name = graph.name;
   manifest.model.architecture = "network";
   manifest.dtype = network_dtype(graph);
-  manifest.quantize = options.quantize;
+  manifest.quantize = api::quantize_name(compile.quant);
   manifest.provenance.options = api::options_text(options);
   graph.name = "main";
   const NetworkWeights weights(network.impl());

@@ -93,6 +93,10 @@ class DecoderBuilder {
     desc.kv_layer = index;
     desc.kv_dtype = input_.options.kv_dtype;
     desc.block_tokens = input_.options.block_tokens;
+    if (input_.options.cache_scale) {
+      desc.k_scale = input_.options.cache_scale(name, 'k');
+      desc.v_scale = input_.options.cache_scale(name, 'v');
+    }
     const int64_t q_width = desc.num_heads * desc.head_dim;
     const int64_t kv_width = desc.num_kv_heads * desc.head_dim;
     const bool bias = attention_.qkv_bias;

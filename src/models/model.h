@@ -26,6 +26,8 @@ struct ModelOptions {
   int64_t max_seq_len = 0;  // 0: the configuration's
   int64_t block_tokens = 16;
   DType kv_dtype = DType::kBf16;
+  /// Scale of an fp8 cache's keys ('k') or values ('v') by the attention layer's name; empty: 1.
+  std::function<double(const std::string& attention, char which)> cache_scale;
 };
 
 /// Cache geometry that the graph's attention ops assume; becomes engine::KvGroup.

@@ -296,16 +296,41 @@ TEST(Registry, KnownAndUnknown) {
   EXPECT_EQ(build(by_type)->info.architecture, "LlamaForCausalLM");
 }
 
-TEST(Registry, QuantizedCheckpointsAreRefused) {
-  const Json config = llama(R"({"quantization_config": {"quant_method": "fp8"}})");
-  EXPECT_TRUE(build(config).ok());  // dummy weights need only the shapes
-  const auto has_all = [](std::string_view name) { return !name.ends_with("scale"); };
-  const auto refused = build_model(config, {}, has_all);
-  EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
+TEST(Registry, ForeignQuantizationIsRefused) {
+  const auto all_but = [](std::string_view a, std::string_view b) {
+    return [a, b](std::string_view name) { return !name.ends_with(a) && !name.ends_with(b); };
+  };
+  const auto plain = all_but("qweight", "weight_packed");
+  const auto given = [&](const std::string& quantization) {
+    const Json config = llama("{\"quantization_config\": " + quantization + "}");
+    return build_model(config, {}, [&](std::string_view name) {
+      return plain(name) && !name.ends_with("weight_scale_2");
+    });
+  };
+  for (const char* fp8 :
+       {R"({"quant_method": "fp8", "weight_block_size": [128, 128]})",
+        R"({"quant_method": "fbgemm_fp8"})", R"({"quant_method": "modelopt", "quant_algo": "FP8"})",
+        R"({"quant_method": "compressed-tensors",
+            "config_groups": {"a": {"weights": {"num_bits": 8, "type": "float"}}}})"}) {
+    const auto model = given(fp8);
+    EXPECT_TRUE(model.ok()) << fp8 << ": " << (model.ok() ? "" : model.error().message);
+  }
+  for (const char* other :
+       {R"({"quant_method": "gptq"})", R"({"quant_method": "modelopt", "quant_algo": "NVFP4"})",
+        R"({"quant_method": 4})", R"({"quant_method": "compressed-tensors"})",
+        R"({"quant_method": "compressed-tensors",
+            "config_groups": {"a": {"weights": {"num_bits": 8, "type": "int"}}}})",
+        R"({"quant_method": "compressed-tensors", "config_groups": {"a": 1}})"}) {
+    const auto model = given(other);
+    ASSERT_FALSE(model.ok()) << other;
+    EXPECT_EQ(model.error().code, ErrorCode::kUnsupported) << other;
+  }
+  EXPECT_TRUE(build(llama(R"({"quantization_config": {"quant_method": "gptq"}})")).ok())
+      << "dummy weights need only the shapes";
   const auto scaled = build_model(llama(), {}, [](std::string_view name) {
-    return name == "model.layers.0.mlp.down_proj.weight_scale_inv";
+    return name == "model.layers.0.mlp.down_proj.weight_packed";
   });
-  EXPECT_THAT(scaled.error().message, HasSubstr("weight_scale_inv"));
+  EXPECT_THAT(scaled.error().message, HasSubstr("weight_packed"));
 }
 
 TEST(GenerationConfig, ReplacesTokenIds) {

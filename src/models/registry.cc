@@ -43,20 +43,43 @@ Result<const Family*> find_family(const Json& config) {
                      (asked.empty() ? model_type : asked).substr(0, 128), known);
 }
 
-/// Quantized weights would be read as if they were plain numbers; refuse until they are understood.
+/// The name of a quantization that is not of eight-bit floats; empty for those that are, which
+/// whoever reads the weights understands.
+std::string foreign_quantization(const Json& config) {
+  const auto text = [](const Json& json, const char* field) {
+    const auto it = json.find(field);
+    return it != json.end() && it->is_string() ? it->get<std::string>() : std::string();
+  };
+  const std::string method = text(config, "quant_method"), algorithm = text(config, "quant_algo");
+  if (method == "fp8" || method == "fbgemm_fp8" || algorithm == "FP8") return "";
+  const auto groups = config.find("config_groups");
+  if (method != "compressed-tensors" || groups == config.end() || !groups->is_object()) {
+    return method.empty() ? "unnamed" : method + (algorithm.empty() ? "" : " " + algorithm);
+  }
+  for (const auto& [name, group] : groups->items()) {
+    const auto weights = group.is_object() ? group.find("weights") : group.end();
+    if (!group.is_object() || weights == group.end() || !weights->is_object()) return method;
+    const auto bits = weights->find("num_bits");
+    const bool eight = bits != weights->end() && bits->is_number_integer() && *bits == 8;
+    if (!eight || text(*weights, "type") != "float") return method;
+  }
+  return "";
+}
+
+/// Weights in other forms than floats would be read as if they were plain numbers; refuse them.
 Status check_plain_weights(const FamilyInput& input) {
-  for (const char* suffix : {"weight_scale", "weight_scale_inv", "qweight", "weight_packed"}) {
+  for (const char* suffix : {"qweight", "weight_packed", "weight_scale_2"}) {
     const std::string name = fmt::format("model.layers.0.mlp.down_proj.{}", suffix);
     if (input.has_tensor(name)) {
-      return unsupported("the checkpoint is quantized ('{}'); use the bf16, f16 or f32 one", name);
+      return unsupported("the checkpoint is quantized ('{}'); use the bf16, f16, f32 or fp8 one",
+                         name);
     }
   }
-  if (!input.config.has("quantization_config") || !input.has_tensor("model.embed_tokens.weight")) {
-    return ok_status();
-  }
+  if (!input.config.has("quantization_config")) return ok_status();
   ASSIGN_OR_RETURN(const ConfigReader quantization, input.config.object("quantization_config"));
-  ASSIGN_OR_RETURN(const std::string method, quantization.text("quant_method", "unnamed"));
-  return unsupported("the checkpoint is quantized (method '{}'); use the bf16, f16 or f32 one",
+  const std::string method = foreign_quantization(quantization.json());
+  if (method.empty() || !input.has_tensor("model.embed_tokens.weight")) return ok_status();
+  return unsupported("the checkpoint is quantized (method '{}'); use the bf16, f16, f32 or fp8 one",
                      method.substr(0, 64));
 }
 
