@@ -302,7 +302,8 @@ TEST(Registry, ForeignQuantizationIsRefused) {
   };
   const auto plain = all_but("qweight", "weight_packed");
   const auto given = [&](const std::string& quantization) {
-    const Json config = llama("{\"quantization_config\": " + quantization + "}");
+    const std::string changes = "{\"quantization_config\": " + quantization + "}";
+    const Json config = llama(changes.c_str());
     return build_model(config, {}, [&](std::string_view name) {
       return plain(name) && !name.ends_with("weight_scale_2");
     });
