@@ -135,7 +135,7 @@ struct Manifest {
   ModelInfo model;
   EngineLimits limits;
   std::string dtype;     // of activations
-  std::string quantize;  // "none", "int8"
+  std::string quantize;  // "none", "int8", "fp8"
   int tp = 1;
   int pp = 1;
   std::vector<KvGroup> kv_groups;
