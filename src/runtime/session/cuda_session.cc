@@ -60,6 +60,7 @@ Result<std::unique_ptr<CudaSession>> CudaSession::create(
   RETURN_IF_ERROR(session->flags_.fill(0, session->stream_));
   RETURN_IF_ERROR(session->allocate_cache(config));
   RETURN_IF_ERROR(session->make_program());
+  RETURN_IF_ERROR(session->make_sampler());
   RETURN_IF_ERROR(session->stream_.synchronize());
   return session;
 }
@@ -106,6 +107,16 @@ Status CudaSession::make_program() {
   return ok_status();
 }
 
+Status CudaSession::make_sampler() {
+  DeviceSampler::Parts parts{file_, weights_, modules_, logits_.get(), 0, flags_.get()};
+  for (size_t i = 0; i < interface_.inputs.size(); ++i) {
+    if (interface_.inputs[i] == StepInput::kTokenIds) parts.token_ids = buffers_.inputs()[i];
+  }
+  if (parts.token_ids == 0) return ok_status();
+  ASSIGN_OR_RETURN(sampler_, DeviceSampler::create(parts, info_));
+  return ok_status();
+}
+
 Status CudaSession::copy_blocks(std::span<const BlockCopy> copies) {
   if (copies.empty()) return ok_status();
   ASSIGN_OR_RETURN(const cu::Driver* driver, cu::driver());
@@ -127,13 +138,15 @@ Status CudaSession::copy_blocks(std::span<const BlockCopy> copies) {
   return ok_status();
 }
 
-Status CudaSession::enqueue(const StepBatch& batch) {
+Status CudaSession::enqueue(const StepBatch& batch, const std::span<const RowSampling>* rows) {
   RETURN_IF_ERROR(device_->bind());
   RETURN_IF_ERROR(clock_.begin(stream_));
   RETURN_IF_ERROR(copy_blocks(batch.copies));
   buffers_.solve(batch, &symbols_);
   RETURN_IF_ERROR(buffers_.upload(batch, symbols_, stream_));
+  if (rows != nullptr) RETURN_IF_ERROR(sampler_->begin(batch, *rows, stream_));
   RETURN_IF_ERROR(launch_program(batch));
+  if (rows != nullptr) RETURN_IF_ERROR(sampler_->finish(stream_));
   return clock_.end(stream_);
 }
 
@@ -165,8 +178,23 @@ Result<std::span<const float>> CudaSession::download_logits(size_t rows) {
 }
 
 Result<std::span<const float>> CudaSession::step(const StepBatch& batch) {
-  RETURN_IF_ERROR(enqueue(batch));
+  RETURN_IF_ERROR(enqueue(batch, nullptr));
   return download_logits(batch.logit_rows.size());
+}
+
+bool CudaSession::samples(const SamplingParams& params) const {
+  return sampler_ != nullptr && sampler_->takes(params);
+}
+
+Status CudaSession::launch(const StepBatch& batch, std::span<const RowSampling> rows) {
+  if (sampler_ == nullptr) return Session::launch(batch, rows);
+  return enqueue(batch, &rows);
+}
+
+Status CudaSession::collect(std::span<SampledRow> rows) {
+  if (sampler_ == nullptr) return Session::collect(rows);
+  RETURN_IF_ERROR(device_->bind());
+  return sampler_->collect(rows);
 }
 
 }  // namespace ramjet::runtime

@@ -13,6 +13,7 @@
 #include "engine/engine_file.h"
 #include "runtime/session/device_clock.h"
 #include "runtime/session/device_program.h"
+#include "runtime/session/device_sampler.h"
 #include "runtime/session/session.h"
 #include "runtime/session/step_buffers.h"
 
@@ -27,7 +28,9 @@ class CudaSession final : public Session {
 
   const SessionInfo& info() const override { return info_; }
   Result<std::span<const float>> step(const StepBatch& batch) override;
-
+  bool samples(const SamplingParams& params) const override;
+  Status launch(const StepBatch& batch, std::span<const RowSampling> rows) override;
+  Status collect(std::span<SampledRow> rows) override;
   double device_busy_s() const override { return clock_.busy_s(); }
 
   DeviceProgram& program() { return *program_; }
@@ -39,7 +42,9 @@ class CudaSession final : public Session {
   Status allocate_cache(const ExecutorConfig& config);
   Status make_program();
   Status copy_blocks(std::span<const BlockCopy> copies);
-  Status enqueue(const StepBatch& batch);
+  Status make_sampler();
+  /// With `rows` tokens are chosen on the device.
+  Status enqueue(const StepBatch& batch, const std::span<const RowSampling>* rows);
   Status launch_program(const StepBatch& batch);
   Result<std::span<const float>> download_logits(size_t rows);
 
@@ -57,6 +62,7 @@ class CudaSession final : public Session {
   device::cuda::DeviceBuffer cache_;
   std::vector<kernels::DeviceKv> kv_;
   std::unique_ptr<DeviceProgram> program_;
+  std::unique_ptr<DeviceSampler> sampler_;  // null: the engine cannot
   device::cuda::PinnedBuffer host_logits_;  // grows to the most rows a step wanted
   std::vector<int64_t> symbols_, covered_;
   bool profiling_ = false;
