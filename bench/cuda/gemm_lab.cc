@@ -1,4 +1,4 @@
-// The Hopper GEMM checked and timed on a GPU. Usage: gemm_lab [OUT.json]
+// The Hopper GEMM checked and timed on a GPU. Usage: gemm_lab [check] [small] [large] [OUT.json]
 //
 // Each case: fresh random operands made on the device, a naive kernel as the oracle (poisoned
 // outputs, all elements compared), then a graph of launches over weight copies larger than L2.
@@ -13,6 +13,7 @@
 #include "device/cuda/nvrtc.h"
 #include "kernels/cuda/device_sources.h"
 #include "kernels/cuda/gemm_sm90.h"
+#include "warm_compile.h"
 
 namespace ramjet {
 namespace {
@@ -102,6 +103,10 @@ struct Case {
   int tokens = 0;
   bool gated() const { return config.accumulators == 2; }
   bool residual() const { return !config.operands.empty(); }
+  std::string kind() const {
+    if (config.slim) return "slim";
+    return config.cluster > 1 ? "cluster" : "stream";
+  }
 };
 
 Case make_case(GemmSm90Config config, int tokens, bool gated = false, bool residual = false) {
@@ -114,14 +119,12 @@ Case make_case(GemmSm90Config config, int tokens, bool gated = false, bool resid
   return {config, tokens};
 }
 
-cu::NvrtcSource source_of(const GemmSm90Config& config) {
-  cu::NvrtcSource source;
-  source.name = "gemm";
-  source.arch = "sm_90a";
-  source.source = gemm_sm90_source(config);
-  source.defines = gemm_sm90_defines(config);
-  for (const auto& s : kernels::cuda::device_sources()) source.headers.push_back({s.name, s.text});
-  return source;
+kernels::DeviceModule module_of(const GemmSm90Config& config) {
+  kernels::DeviceModule module;
+  module.name = "gemm";
+  module.source = gemm_sm90_source(config);
+  module.defines = gemm_sm90_defines(config);
+  return module;
 }
 
 class Lab {
@@ -172,15 +175,16 @@ class Lab {
     call("fill_f32", 64, sx.get(), static_cast<uint64_t>(c.tokens), seed + 4);
     LAB_TRY(y.fill(0xff, stream_));  // NaN
 
-    auto compiled = take(cu::nvrtc_compile(source_of(g)));
+    const auto compiled = take(kernels::compile_device_module(module_of(g), "sm_90a"));
     auto module = take(cu::Module::load(compiled.cubin));
     const unsigned shared = gemm_sm90_shared_bytes(g);
     auto function = take(module.function("gemm_sm90", shared));
-    const int64_t most = (c.tokens + g.block_t - 1) / g.block_t * gemm_sm90_blocks_of_tile(g);
-    const int grid = static_cast<int>(std::min<int64_t>(most, info().multiprocessors));
-    auto workspace =
-        take(cu::DeviceBuffer::allocate(static_cast<uint64_t>(gemm_sm90_workspace_bytes(g, grid))));
-    auto flags = take(cu::DeviceBuffer::allocate(static_cast<uint64_t>(grid) * 4));
+    const int64_t tiles_t = (c.tokens + g.block_t - 1) / g.block_t;
+    const int grid = static_cast<int>(
+        std::min<int64_t>(tiles_t * gemm_sm90_blocks_of_tile(g), info().multiprocessors));
+    auto workspace = take(cu::DeviceBuffer::allocate(
+        256 + static_cast<uint64_t>(gemm_sm90_workspace_bytes(g, grid))));
+    auto flags = take(cu::DeviceBuffer::allocate(static_cast<uint64_t>(grid) * 8));
     auto tokens = take(cu::DeviceBuffer::allocate(4));
     LAB_TRY(flags.fill(0, stream_));
     LAB_TRY(tokens.upload(std::as_bytes(std::span(&c.tokens, 1)), 0, stream_));
@@ -196,7 +200,8 @@ class Lab {
       params.push_back(&pointers[6]);
       cu::LaunchShape shape;
       shape.grid[0] = static_cast<unsigned>(grid);
-      shape.block[0] = 384;
+      shape.block[0] = gemm_sm90_threads(g);
+      shape.cluster[0] = static_cast<unsigned>(g.cluster);
       shape.shared_bytes = shared;
       shape.programmatic = true;
       LAB_TRY(cu::launch(function, shape, params, stream_));
@@ -221,18 +226,20 @@ class Lab {
     const bool good = host[2] == 0 && error < 6e-3;
     failures_ += !good;
     std::printf(
-        "%s n=%-6ld k=%-6ld m=%-5d bt=%-3d g=%-2d st=%-2d grid=%-3d %s err %.2e nan %.0f  %9.2f us "
+        "%s n=%-6ld k=%-6ld m=%-5d %-9s bt=%-3d g=%-2d st=%-2d grid=%-3d %s err %.2e nan %.0f  "
+        "%9.2f us "
         "%7.1f "
         "TFLOP/s "
         "%6.3f TB/s\n",
         g.fp8 ? "fp8 " : "bf16", static_cast<long>(g.n), static_cast<long>(g.k), c.tokens,
-        g.block_t, g.group_t, gemm_sm90_stages(g), grid, good ? "ok " : "BAD", error, host[2], us,
-        flops / us * 1e-6, bytes / us * 1e-6);
+        c.kind().c_str(), g.block_t, g.group_t, gemm_sm90_stages(g), grid, good ? "ok " : "BAD",
+        error, host[2], us, flops / us * 1e-6, bytes / us * 1e-6);
     std::fflush(stdout);
     rows.push_back({{"dtype", g.fp8 ? "fp8" : "bf16"},
                     {"m", c.tokens},
                     {"n", g.n},
                     {"k", g.k},
+                    {"kind", c.kind()},
                     {"block_t", g.block_t},
                     {"gated", c.gated()},
                     {"residual", c.residual()},
@@ -250,7 +257,7 @@ class Lab {
     const uint64_t row_bytes = static_cast<uint64_t>(g.k) * (g.fp8 ? 1 : 2);
     const uint64_t extents[2] = {static_cast<uint64_t>(g.k), static_cast<uint64_t>(tokens)};
     const uint64_t strides[1] = {row_bytes};
-    const uint32_t box[2] = {g.fp8 ? 128u : 64u, static_cast<uint32_t>(g.block_t)};
+    const uint32_t box[2] = {g.fp8 ? 128u : 64u, static_cast<uint32_t>(g.block_t / g.cluster)};
     const uint32_t steps[2] = {1, 1};
     const cu::Driver* d = take(cu::driver());
     LAB_TRY(cu::check(d->tensor_map_encode(&map, g.fp8 ? cu::kCuTensorU8 : cu::kCuTensorBf16, 2,
@@ -292,40 +299,90 @@ int best_block(int tokens) {
   return 256;
 }
 
-int run_lab(int argc, char** argv) {
-  Lab lab;
-  std::printf("%s, %d multiprocessors\n", lab.info().name.c_str(), lab.info().multiprocessors);
-  OrderedJson rows = OrderedJson::array();
-  // Odd sizes first: correctness of every variant.
+/// Odd sizes: correctness of every variant.
+void add_checks(std::vector<Case>& cases) {
   for (bool fp8 : {false, true}) {
     for (int m : {1, 7, 33, 130, 300, 1000}) {
       for (int variant = 0; variant < 3; ++variant) {
-        lab.run(make_case({.n = 1280, .k = 1792, .fp8 = fp8, .block_t = best_block(m)}, m,
-                          variant == 1, variant == 2),
-                rows);
-      }
-    }
-  }
-  for (bool fp8 : {false, true}) {
-    const std::pair<int64_t, int64_t> shapes[] = {{28672, 8192}, {6144, 4096},  {4096, 4096},
-                                                  {28672, 4096}, {4096, 14336}, {128256, 4096}};
-    for (const auto& [n, k] : shapes) {
-      for (int m : {1, 16, 64, 128, 256}) {
-        lab.run(make_case({.n = n, .k = k, .fp8 = fp8, .block_t = best_block(m)}, m), rows);
-      }
-    }
-    for (int t : {128, 256}) {
-      for (int64_t size : {4096, 8192}) {
-        for (int group : {4, 8, 16}) {
-          lab.run(make_case({.n = size, .k = size, .fp8 = fp8, .block_t = t, .group_t = group},
-                            static_cast<int>(size)),
-                  rows);
+        const bool gated = variant == 1, residual = variant == 2;
+        GemmSm90Config config = {.n = 1280, .k = 1792, .fp8 = fp8, .block_t = best_block(m)};
+        cases.push_back(make_case(config, m, gated, residual));
+        if (m >= 130) {
+          config.cluster = 2;
+          cases.push_back(make_case(config, m, gated, residual));
+        } else {
+          config.slim = true;
+          cases.push_back(make_case(config, m, gated, residual));
         }
       }
     }
   }
+}
+
+void add_small(std::vector<Case>& cases) {
+  for (bool fp8 : {false, true}) {
+    const std::pair<int64_t, int64_t> shapes[] = {
+        {6144, 4096}, {4096, 4096}, {28672, 4096}, {4096, 14336}, {128256, 4096}};
+    for (const auto& [n, k] : shapes) {
+      for (int m : {1, 16, 64, 256}) {
+        GemmSm90Config config = {.n = n, .k = k, .fp8 = fp8, .block_t = best_block(m)};
+        cases.push_back(make_case(config, m));
+        if (m <= 64) {
+          config.slim = true;
+          cases.push_back(make_case(config, m));
+        }
+        if (m == 256) {
+          config.cluster = 2;
+          cases.push_back(make_case(config, m));
+          config.cluster = 1, config.block_t = 128;
+          cases.push_back(make_case(config, m));
+        }
+      }
+    }
+  }
+}
+
+void add_large(std::vector<Case>& cases) {
+  for (bool fp8 : {false, true}) {
+    for (int64_t size : {4096, 8192}) {
+      for (int cluster : {1, 2}) {
+        for (int group : {4, 8, 16}) {
+          if (cluster == 1 && group != 8) continue;
+          GemmSm90Config config = {
+              .n = size, .k = size, .fp8 = fp8, .block_t = 256, .group_t = group};
+          config.cluster = cluster;
+          cases.push_back(make_case(config, static_cast<int>(size)));
+        }
+      }
+    }
+  }
+}
+
+int run_lab(int argc, char** argv) {
+  Lab lab;
+  std::printf("%s, %d multiprocessors\n", lab.info().name.c_str(), lab.info().multiprocessors);
+  std::vector<Case> cases;
+  std::string out;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "check") {
+      add_checks(cases);
+    } else if (word == "small") {
+      add_small(cases);
+    } else if (word == "large") {
+      add_large(cases);
+    } else {
+      out = word;
+    }
+  }
+  if (cases.empty()) add_checks(cases), add_small(cases), add_large(cases);
+  std::vector<kernels::DeviceModule> modules;
+  for (const Case& c : cases) modules.push_back(module_of(c.config));
+  lab::warm_compile(modules, "sm_90a");
+  OrderedJson rows = OrderedJson::array();
+  for (const Case& c : cases) lab.run(c, rows);
   OrderedJson json = {{"device", lab.info().name}, {"kernels", rows}};
-  if (argc > 1) std::ofstream(argv[1]) << json.dump(1) << "\n";
+  if (!out.empty()) std::ofstream(out) << json.dump(1) << "\n";
   std::printf("%zu cases, %d failed\n", rows.size(), lab.failures());
   return lab.failures() == 0 ? 0 : 1;
 }

@@ -78,6 +78,32 @@ INSTANTIATE_TEST_SUITE_P(Sm90, GemmMatrix,
                          testing::Combine(testing::Bool(),
                                           testing::Values(8, 16, 32, 64, 128, 256)));
 
+/// A slim block leaves half of the registers and attention's shared memory, and never meets its
+/// like.
+TEST_P(GemmMatrix, SlimAndClustersCompileWithinTheirBudgets) {
+  if (auto version = device::cuda::nvrtc_version(); !version.ok()) {
+    GTEST_SKIP() << version.error().message;
+  }
+  const auto [fp8, block_t] = GetParam();
+  for (int accumulators : {1, 2}) {
+    GemmSm90Config config = gemm_config(fp8, block_t, accumulators);
+    const bool small = block_t <= 64;
+    config.slim = small;
+    config.cluster = small ? 1 : 2;
+    EXPECT_GE(gemm_sm90_stages(config), 4);
+    EXPECT_LE(gemm_sm90_shared_bytes(config), small ? 128u << 10 : 227u << 10);
+    EXPECT_GT(2 * gemm_sm90_shared_bytes(config), 228u << 10);
+    auto result = compile_gemm(config);
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    const Resources used = resources_of(result->log);
+    EXPECT_GT(used.registers, 0) << result->log;
+    EXPECT_LE(used.registers * static_cast<int>(gemm_sm90_threads(config)), small ? 32768 : 65536);
+    EXPECT_EQ(used.spills, 0) << result->log;
+    EXPECT_EQ(result->log.find("C7508"), std::string::npos) << "setmaxnreg ignored";
+    EXPECT_EQ(result->log.find("serializ"), std::string::npos) << result->log;
+  }
+}
+
 TEST(GemmEpilogue, OddSizesAndSeveralOutputsCompile) {
   if (auto version = device::cuda::nvrtc_version(); !version.ok()) {
     GTEST_SKIP() << version.error().message;

@@ -10,14 +10,16 @@ namespace {
 
 constexpr int kBlockW = 128;
 constexpr int kRowBytes = 128;
-constexpr int kSharedLimit = 227 << 10;
+constexpr int kSharedLimit = 227 << 10, kSlimShared = 126 << 10, kMoreThanHalf = 116 << 10;
 
 int stage_bytes(const GemmSm90Config& c) { return (kBlockW + c.block_t) * kRowBytes; }
 
+/// Tokens that go through shared memory at a time.
+int chunk_tokens(const GemmSm90Config& c) { return std::min(c.block_t, c.slim ? 16 : 32); }
+
 int store_bytes(const GemmSm90Config& c) {
-  const int tokens = std::min(c.block_t, 32);
-  const int width = kBlockW / c.accumulators;
-  return (c.accumulators * tokens * (width + 4) * 4 + 127) / 128 * 128;
+  const int floats = c.accumulators * chunk_tokens(c) * (64 / c.accumulators + 4);
+  return (2 * floats * 4 + 127) / 128 * 128;
 }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -122,13 +124,17 @@ std::string epilogue_store(const GemmSm90Config& c) {
 
 int gemm_sm90_stages(const GemmSm90Config& config) {
   if (config.stages > 0) return config.stages;
-  const int room = kSharedLimit - 1024 - store_bytes(config) - 256;
-  return std::min(12, room / stage_bytes(config));
+  const int limit = config.slim ? kSlimShared : kSharedLimit - 1024;
+  return std::min(12, (limit - store_bytes(config) - 256) / stage_bytes(config));
 }
+
+unsigned gemm_sm90_threads(const GemmSm90Config& config) { return config.slim ? 288 : 384; }
 
 unsigned gemm_sm90_shared_bytes(const GemmSm90Config& config) {
   const int stages = gemm_sm90_stages(config);
-  return static_cast<unsigned>(stages * stage_bytes(config) + store_bytes(config) + stages * 16);
+  const int bytes = stages * stage_bytes(config) + store_bytes(config) + stages * 16;
+  // Two slim blocks on one multiprocessor would leave another with none.
+  return static_cast<unsigned>(config.slim ? std::max(bytes, kMoreThanHalf) : bytes);
 }
 
 int64_t gemm_sm90_workspace_bytes(const GemmSm90Config& config, int blocks) {
@@ -137,7 +143,8 @@ int64_t gemm_sm90_workspace_bytes(const GemmSm90Config& config, int blocks) {
 
 int64_t gemm_sm90_blocks_of_tile(const GemmSm90Config& config) {
   constexpr int64_t kLeastRun = 4;  // k blocks: shorter runs cost more to join than they save
-  return std::max<int64_t>(1, ceil_div(config.n, kBlockW) * k_blocks(config) / kLeastRun);
+  const int64_t tiles = ceil_div(config.n, int64_t{kBlockW} * config.cluster);
+  return std::max<int64_t>(1, tiles * k_blocks(config) / kLeastRun) * config.cluster;
 }
 
 std::string gemm_sm90_source(const GemmSm90Config& c) {
@@ -157,8 +164,11 @@ std::vector<std::string> gemm_sm90_defines(const GemmSm90Config& c) {
           fmt::format("GEMM_K={}", c.k),
           fmt::format("GEMM_FP8={}", c.fp8 ? 1 : 0),
           fmt::format("BLOCK_T={}", c.block_t),
+          fmt::format("CHUNK_T={}", chunk_tokens(c)),
           fmt::format("STAGES={}", gemm_sm90_stages(c)),
           fmt::format("GROUP_T={}", c.group_t),
+          fmt::format("CLUSTER={}", c.cluster),
+          fmt::format("SLIM={}", c.slim ? 1 : 0),
           fmt::format("ACCUMULATORS={}", c.accumulators)};
 }
 

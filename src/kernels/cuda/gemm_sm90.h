@@ -29,6 +29,8 @@ struct GemmSm90Config {
   int block_t = 64;           // tokens of a tile: 8, 16, 32, 64, 128 or 256
   int stages = 0;             // 0: what shared memory holds
   int group_t = 8;            // token tiles that share weights in L2
+  int cluster = 1;            // 2: pairs of blocks share tokens
+  bool slim = false;          // leaves room for other kernels' blocks; tiles of at most 64 tokens
   int accumulators = 1;       // 2: gate and up of a feature
   int64_t fixed_tokens = -1;  // -1: read from memory
   PointwiseProgram epilogue;  // registers 0 .. accumulators-1 are the sums; empty: the sum
@@ -36,15 +38,17 @@ struct GemmSm90Config {
   std::vector<DType> outputs = {DType::kBf16};
 };
 
-/// Stages that fit beside the store buffer in 227 KiB, at most 12.
+/// Stages that fit beside the store buffer, at most 12.
 int gemm_sm90_stages(const GemmSm90Config& config);
+unsigned gemm_sm90_threads(const GemmSm90Config& config);
 unsigned gemm_sm90_shared_bytes(const GemmSm90Config& config);
-/// Bytes of partial sums for a grid of `blocks`; each has one flag word beside.
+/// Bytes of partial sums for a grid of `blocks`; each has two flag words beside.
 int64_t gemm_sm90_workspace_bytes(const GemmSm90Config& config, int blocks);
-/// Pieces of work in one token tile: a grid has at most one block for each.
+/// Pieces of work in one token tile: a grid has at most one block for each. A multiple of the
+/// cluster.
 int64_t gemm_sm90_blocks_of_tile(const GemmSm90Config& config);
-/// The translation unit. Parameters of gemm_sm90(): the tensor map of X, weights, partial sums,
-/// flags, [const int* tokens], [f32 weight scales, f32 token scales], operands, outputs.
+/// The translation unit. Parameters: the tensor map of X, weights, partial sums, flags,
+/// [const int* tokens], [f32 weight scales, f32 token scales], operands, outputs.
 std::string gemm_sm90_source(const GemmSm90Config& config);
 std::vector<std::string> gemm_sm90_defines(const GemmSm90Config& config);
 

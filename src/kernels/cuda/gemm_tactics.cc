@@ -95,13 +95,24 @@ bool supports(const OpDesc& desc) {
   return kBlockT == 8 || most > kBlockT / 2;
 }
 
-GemmSm90Config config_of(const OpDesc& desc, const Tactic& tactic) {
+/// Of Tactic::variant: the token tile in the low bits.
+constexpr int kTileMask = 0xffff, kSlimBit = 1 << 16, kPairOfBlocksBit = 1 << 17;
+
+/// Pairs of blocks share a tile of tokens: an even number of tiles of 128 rows.
+template <int kAccumulators, int kBlockT>
+bool supports_cluster(const OpDesc& desc) {
+  return supports<kAccumulators, kBlockT>(desc) && desc.inputs[1].dims[0].offset % 256 == 0;
+}
+
+GemmSm90Config config_of(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts) {
   const auto& matmul = std::get<MatmulDesc>(*desc.attrs);
   GemmSm90Config config;
   config.n = desc.inputs[1].dims[0].offset;
   config.k = desc.inputs[1].dims[1].offset;
   config.fp8 = matmul.quant == WeightQuant::kFp8Channel;
-  config.block_t = tactic.variant;
+  config.block_t = tactic.variant & kTileMask;
+  if ((tactic.variant & kPairOfBlocksBit) != 0) config.cluster = 2;
+  if ((tactic.variant & kSlimBit) != 0) config.slim = true;
   config.accumulators = static_cast<int>(matmul.accumulators);
   const Dim& rows = desc.inputs[0].dims[0];
   if (rows.fixed()) config.fixed_tokens = rows.offset;
@@ -121,10 +132,10 @@ DeviceLaunch launch_of(const OpDesc& desc, const GemmSm90Config& config, int mul
   const int64_t element = config.fp8 ? 1 : 2;
   DeviceLaunch launch;
   launch.entry = "gemm_sm90";
-  launch.grid = {
-      LaunchExtent::ceil(rows, config.block_t, gemm_sm90_blocks_of_tile(config), multiprocessors),
-      1, 1};
-  launch.block = 384;
+  const int64_t most = multiprocessors / config.cluster * config.cluster;
+  launch.grid[0] = LaunchExtent::ceil(rows, config.block_t, gemm_sm90_blocks_of_tile(config), most);
+  launch.block = gemm_sm90_threads(config);
+  launch.cluster = static_cast<uint32_t>(config.cluster);
   launch.shared_bytes = gemm_sm90_shared_bytes(config);
   launch.args = {LaunchArg::tensor_map(0), LaunchArg::input(1), LaunchArg::workspace(),
                  LaunchArg::flags()};
@@ -139,13 +150,13 @@ DeviceLaunch launch_of(const OpDesc& desc, const GemmSm90Config& config, int mul
                   .dtype = desc.inputs[0].dtype,
                   .extents = {config.k, rows},
                   .strides = {config.k * element},
-                  .box = {kRowBytes / element, config.block_t},
+                  .box = {kRowBytes / element, config.block_t / config.cluster},
                   .swizzle_bytes = 128}};
   return launch;
 }
 
 void plan(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts, DevicePlan& plan) {
-  const GemmSm90Config config = config_of(desc, tactic);
+  const GemmSm90Config config = config_of(desc, tactic, facts);
   DeviceModule module;
   module.name = fmt::format("gemm_sm90_n{}_k{}_t{}{}{}", config.n, config.k, config.block_t,
                             config.fp8 ? "_fp8" : "", config.accumulators == 2 ? "_pair" : "");
@@ -154,7 +165,7 @@ void plan(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts, De
   plan.modules = {std::move(module)};
   plan.launches = {launch_of(desc, config, facts.multiprocessors)};
   plan.workspace_bytes = gemm_sm90_workspace_bytes(config, facts.multiprocessors);
-  plan.flags_bytes = facts.multiprocessors * int64_t{4};
+  plan.flags_bytes = facts.multiprocessors * int64_t{8};
 }
 
 /// The largest tile that is a candidate is likely the best: larger ones have priority.
@@ -169,14 +180,45 @@ constexpr Tactic tactic(std::string_view name, int priority) {
           .variant = kBlockT,
           .plan = plan};
 }
+template <int kAccumulators, int kBlockT>
+constexpr Tactic slim_tactic(std::string_view name, int priority) {
+  Tactic made = tactic<kAccumulators, kBlockT>(name, priority);
+  made.variant |= kSlimBit;
+  return made;
+}
+template <int kAccumulators, int kBlockT>
+constexpr Tactic cluster_tactic(std::string_view name, int priority) {
+  Tactic made = tactic<kAccumulators, kBlockT>(name, priority);
+  made.supports = supports_cluster<kAccumulators, kBlockT>;
+  made.variant |= kPairOfBlocksBit;
+  return made;
+}
 
 constexpr Tactic kTactics[] = {
-    tactic<1, 8>("sm90.gemm_t8.v1", 50),          tactic<1, 16>("sm90.gemm_t16.v1", 51),
-    tactic<1, 32>("sm90.gemm_t32.v1", 52),        tactic<1, 64>("sm90.gemm_t64.v1", 53),
-    tactic<1, 128>("sm90.gemm_t128.v1", 54),      tactic<1, 256>("sm90.gemm_t256.v1", 55),
-    tactic<2, 8>("sm90.gemm_pair_t8.v1", 50),     tactic<2, 16>("sm90.gemm_pair_t16.v1", 51),
-    tactic<2, 32>("sm90.gemm_pair_t32.v1", 52),   tactic<2, 64>("sm90.gemm_pair_t64.v1", 53),
-    tactic<2, 128>("sm90.gemm_pair_t128.v1", 54), tactic<2, 256>("sm90.gemm_pair_t256.v1", 55),
+    tactic<1, 8>("sm90.gemm_t8.v2", 50),
+    tactic<1, 16>("sm90.gemm_t16.v2", 51),
+    tactic<1, 32>("sm90.gemm_t32.v2", 52),
+    tactic<1, 64>("sm90.gemm_t64.v2", 53),
+    tactic<1, 128>("sm90.gemm_t128.v2", 54),
+    tactic<1, 256>("sm90.gemm_t256.v2", 55),
+    cluster_tactic<1, 128>("sm90.gemm_t128x2.v1", 56),
+    cluster_tactic<1, 256>("sm90.gemm_t256x2.v1", 57),
+    slim_tactic<1, 8>("sm90.gemm_t8s.v1", 46),
+    slim_tactic<1, 16>("sm90.gemm_t16s.v1", 47),
+    slim_tactic<1, 32>("sm90.gemm_t32s.v1", 48),
+    slim_tactic<1, 64>("sm90.gemm_t64s.v1", 49),
+    tactic<2, 8>("sm90.gemm_pair_t8.v2", 50),
+    tactic<2, 16>("sm90.gemm_pair_t16.v2", 51),
+    tactic<2, 32>("sm90.gemm_pair_t32.v2", 52),
+    tactic<2, 64>("sm90.gemm_pair_t64.v2", 53),
+    tactic<2, 128>("sm90.gemm_pair_t128.v2", 54),
+    tactic<2, 256>("sm90.gemm_pair_t256.v2", 55),
+    cluster_tactic<2, 128>("sm90.gemm_pair_t128x2.v1", 56),
+    cluster_tactic<2, 256>("sm90.gemm_pair_t256x2.v1", 57),
+    slim_tactic<2, 8>("sm90.gemm_pair_t8s.v1", 46),
+    slim_tactic<2, 16>("sm90.gemm_pair_t16s.v1", 47),
+    slim_tactic<2, 32>("sm90.gemm_pair_t32s.v1", 48),
+    slim_tactic<2, 64>("sm90.gemm_pair_t64s.v1", 49),
 };
 
 }  // namespace

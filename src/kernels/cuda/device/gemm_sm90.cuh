@@ -3,46 +3,65 @@
 //
 // W lies in tiles of 64 rows x 128 bytes, already swizzled, tile (w / 64, k block) at
 // (w / 64 * kKBlocks + k block) * 8 KiB: a tile is one contiguous copy. X comes by tensor map.
-// One producer warp keeps kStages tiles in flight; two math warpgroups of 64 rows each consume.
+// One producer warp keeps kStages tiles in flight; two math warpgroups of 64 rows each consume,
+// each with an epilogue of its own, so that one may store while the other multiplies.
 // Whole waves of tiles are computed each by one block, neighbours at a time so that they share
 // operands in L2; what is left is cut into equal runs of k blocks over all blocks of the grid
 // (stream-K, Osama et al. 2023): a run that ends inside a tile leaves its partial sums in the
 // workspace for the block that finishes the tile. A block does its unfinished tile first, so that
 // nobody waits for long; the order of additions is fixed, so results are the same from run to run
 // for one grid.
+// With CLUSTER = 2 a pair of blocks works on two neighbouring tiles of W over the same tokens: each
+// fetches half of X's tile for both, for a large product asks more of L2 than it has.
 //
-// Given by the host before this file: GEMM_N, GEMM_K, GEMM_FP8, BLOCK_T, STAGES, ACCUMULATORS,
-// GROUP_T; wgmma_product() for 64 x BLOCK_T; struct Epilogue with epilogue_store(), its
-// EPILOGUE_PARAMETERS and EPILOGUE_VALUES; TOKENS_PARAMETER and TOKENS_VALUE.
+// With SLIM a block takes half of the registers and little more than half of the shared memory, so
+// that attention and the kernels over rows lie beside it: it fetches its first weights while they
+// run (programmatic dependent launch).
+//
+// Given by the host before this file: GEMM_N, GEMM_K, GEMM_FP8, BLOCK_T, CHUNK_T, STAGES,
+// ACCUMULATORS, GROUP_T, CLUSTER, SLIM; wgmma_product() for 64 x BLOCK_T; struct Epilogue with
+// epilogue_store(), its EPILOGUE_PARAMETERS and EPILOGUE_VALUES; TOKENS_PARAMETER, TOKENS_VALUE.
 #pragma once
 
 #include "hopper.cuh"
 #include "pointwise.cuh"
 
 constexpr int kBlockW = 128;
-constexpr int kRowBytes = 128;  // of K, in a stage
+constexpr int kRowBytes = 128;  // of K, in a tile
 constexpr int kElementBytes = GEMM_FP8 ? 1 : 2;
 constexpr int kBlockK = kRowBytes / kElementBytes;
 constexpr int kKBlocks = (GEMM_K + kBlockK - 1) / kBlockK;
-constexpr int kTilesW = (GEMM_N + kBlockW - 1) / kBlockW;
 constexpr int kTileBytes = 64 * kRowBytes;
+constexpr int kKSteps = kRowBytes / 32;     // wgmma's k is 32 bytes
+constexpr int kChunkT = CHUNK_T;            // tokens stored at a time
+constexpr int kGroupW = 64 / ACCUMULATORS;  // features of a warpgroup
+constexpr int kOutN = GEMM_N / ACCUMULATORS;
+constexpr int kVector = kOutN % 8 == 0 ? 8 : 1;  // elements of a row that a thread finishes
+constexpr int kStoreStride = kGroupW + 4;        // f32; the pad keeps stores free of conflicts
+constexpr int kStoreFloats = ACCUMULATORS * kChunkT * kStoreStride;  // of a warpgroup
+constexpr int kTilesW = (GEMM_N + kBlockW - 1) / kBlockW / CLUSTER;  // of a cluster
 constexpr int kStageW = 2 * kTileBytes;
 constexpr int kStageX = BLOCK_T * kRowBytes;
 constexpr int kMathThreads = 256;
-constexpr int kChunkT = BLOCK_T < 32 ? BLOCK_T : 32;  // tokens stored at a time
-constexpr int kOutW = kBlockW / ACCUMULATORS;
-constexpr int kOutN = GEMM_N / ACCUMULATORS;
-constexpr int kVector = kOutN % 8 == 0 ? 8 : 1;  // elements of a row that a thread finishes
-constexpr int kStoreStride = kOutW + 4;          // f32; the pad keeps stores free of conflicts
-constexpr int kStoreBytes = ACCUMULATORS * kChunkT * kStoreStride * 4;
-constexpr int kKSteps = kRowBytes / 32;  // wgmma's k is 32 bytes
+// Registers are handed over by warpgroups, where they are.
+constexpr int kThreads = kMathThreads + (SLIM ? 32 : 128);
+constexpr int kStoreBytes = 2 * kStoreFloats * 4;
+static_assert((GEMM_N + kBlockW - 1) / kBlockW % CLUSTER == 0, "every block has a tile");
 
 struct GemmArguments {
   const uint8_t* weights;
-  float* partials;  // [grid, kBlockW * BLOCK_T]
-  uint32_t* flags;  // [grid], zero between launches
+  float* partials;  // [grid, 128 * BLOCK_T]
+  uint32_t* flags;  // [grid, 2], zero between launches
   int tokens;
   Epilogue epilogue;
+};
+
+struct Ring {
+  int stage = 0;
+  uint32_t phase = 0;
+  __device__ __forceinline__ void advance() {
+    if (++stage == STAGES) stage = 0, phase ^= 1;
+  }
 };
 
 struct Tile {
@@ -59,49 +78,44 @@ __device__ __forceinline__ Tile tile_at(int index, int tiles_t) {
   return {rest / width, first + rest % width};
 }
 
-/// What this block computes: its run of k blocks, the last tile first, then its whole tiles.
+/// What a block, or a cluster of them, computes: its run of k blocks, the last tile first, then its
+/// whole tiles.
 struct Pieces {
   int direct;  // tiles [0, direct) are whole, the others cut
-  int64_t begin, end;
+  int begin, end;
   int tile;
   bool streaming;
 
   __device__ Pieces(int tiles, int block, int blocks) {
-    const int waves = tiles / blocks;
-    direct = waves * blocks == tiles ? tiles : (waves > 1 ? (waves - 1) * blocks : 0);
-    const int64_t units = static_cast<int64_t>(tiles - direct) * kKBlocks;
-    const int64_t offset = static_cast<int64_t>(direct) * kKBlocks;
+    // A last wave that is nearly full costs less than tiles cut and joined.
+    const int waves = tiles / blocks, rest = tiles - waves * blocks;
+    const bool full = rest == 0 || (waves > 1 && rest * 8 > blocks * 7 - 8);
+    direct = full ? tiles : (waves > 1 ? (waves - 1) * blocks : 0);
+    const int units = (tiles - direct) * kKBlocks;  // of fewer than two waves: 32 bits hold all
+    const int offset = direct * kKBlocks;
     begin = offset + units * block / blocks;
     end = offset + units * (block + 1) / blocks;
     streaming = begin < end;
-    tile = streaming ? static_cast<int>((end - 1) / kKBlocks) : block;
+    tile = streaming ? (end - 1) / kKBlocks : block;
   }
   __device__ bool valid() const { return streaming || tile < direct; }
   __device__ void next() {
     if (!streaming) {
-      tile += gridDim.x;
-    } else if (tile > static_cast<int>(begin / kKBlocks)) {
+      tile += gridDim.x / CLUSTER;
+    } else if (tile > begin / kKBlocks) {
       --tile;
     } else {
       streaming = false;
-      tile = blockIdx.x;
+      tile = blockIdx.x / CLUSTER;
     }
   }
   __device__ int first_k() const {
-    const int64_t start = static_cast<int64_t>(tile) * kKBlocks;
-    return streaming && begin > start ? static_cast<int>(begin - start) : 0;
+    const int start = tile * kKBlocks;
+    return streaming && begin > start ? begin - start : 0;
   }
   __device__ int last_k() const {
-    const int64_t start = static_cast<int64_t>(tile) * kKBlocks;
-    return streaming && end < start + kKBlocks ? static_cast<int>(end - start) : kKBlocks;
-  }
-};
-
-struct Ring {
-  int stage = 0;
-  uint32_t phase = 0;
-  __device__ __forceinline__ void advance() {
-    if (++stage == STAGES) stage = 0, phase ^= 1;
+    const int start = tile * kKBlocks;
+    return streaming && end < start + kKBlocks ? end - start : kKBlocks;
   }
 };
 
@@ -114,83 +128,145 @@ __device__ __forceinline__ void load_weights(const GemmArguments& g, uint8_t* st
   }
 }
 
+__device__ __forceinline__ void load_tokens(uint8_t* stage, const void* map, int t, int k, int rank,
+                                            uint64_t* full, uint64_t policy) {
+  constexpr int kRows = BLOCK_T / CLUSTER;
+  uint8_t* to = stage + kStageW + rank * kRows * kRowBytes;
+  const int row = t * BLOCK_T + rank * kRows;
+  if constexpr (CLUSTER == 1) {
+    tensor_load_2d(to, map, k * kBlockK, row, full, policy);
+  } else {
+    tensor_load_2d_multicast(to, map, k * kBlockK, row, full, (1 << CLUSTER) - 1, policy);
+  }
+}
+
 __device__ void produce(const GemmArguments& g, const void* map, uint8_t* stages, uint64_t* full,
-                        uint64_t* empty, int tiles_t) {
+                        uint64_t* empty, int tiles_t, int rank) {
+  const int cluster = blockIdx.x / CLUSTER, clusters = gridDim.x / CLUSTER;
   // Weights that one tile of tokens reads are read once; many tiles share both operands alike.
   const uint64_t weight_policy = tiles_t > 4   ? policy_evict_normal()
                                  : tiles_t > 1 ? policy_evict_last()
                                                : policy_evict_first();
   const uint64_t kept = tiles_t > 4 ? policy_evict_normal() : policy_evict_last();
   // Weights do not depend on the kernel before this one: the first stages' go out before the wait.
-  Pieces ahead(kTilesW * tiles_t, blockIdx.x, gridDim.x);
+  Pieces ahead(kTilesW * tiles_t, cluster, clusters);
   int early = 0;
-  if (ahead.valid()) {
+  for (; ahead.valid() && early < STAGES; ahead.next()) {
     const Tile tile = tile_at(ahead.tile, tiles_t);
     for (int k = ahead.first_k(); k < ahead.last_k() && early < STAGES; ++k, ++early) {
       barrier_expect(&full[early], kStageW + kStageX);
-      load_weights(g, stages + early * (kStageW + kStageX), tile.w, k, &full[early], weight_policy);
+      load_weights(g, stages + early * (kStageW + kStageX), tile.w * CLUSTER + rank, k,
+                   &full[early], weight_policy);
     }
   }
   wait_dependencies();
   Ring ring;
   int step = 0;
-  for (Pieces p(kTilesW * tiles_t, blockIdx.x, gridDim.x); p.valid(); p.next()) {
+  for (Pieces p(kTilesW * tiles_t, cluster, clusters); p.valid(); p.next()) {
     const Tile tile = tile_at(p.tile, tiles_t);
     for (int k = p.first_k(); k < p.last_k(); ++k, ++step, ring.advance()) {
       uint8_t* stage = stages + ring.stage * (kStageW + kStageX);
       if (step >= early) {
         barrier_wait(&empty[ring.stage], ring.phase ^ 1);
         barrier_expect(&full[ring.stage], kStageW + kStageX);
-        load_weights(g, stage, tile.w, k, &full[ring.stage], weight_policy);
+        load_weights(g, stage, tile.w * CLUSTER + rank, k, &full[ring.stage], weight_policy);
       }
-      tensor_load_2d(stage + kStageW, map, k * kBlockK, tile.t * BLOCK_T, &full[ring.stage], kept);
+      load_tokens(stage, map, tile.t, k, rank, &full[ring.stage], kept);
     }
   }
 }
 
-/// Adds what the blocks before this one computed of the tile, in the order of k.
+/// A warpgroup's own half of a block's partial sums, and the word that says they are there.
+struct Partial {
+  float4* sums;
+  uint32_t* flag;
+  __device__ __forceinline__ Partial(const GemmArguments& g, int block, int thread) {
+    const int64_t half = int64_t{block} * 2 + thread / 128;
+    sums = reinterpret_cast<float4*>(g.partials + half * (64 * BLOCK_T)) + thread % 128;
+    flag = g.flags + half;
+  }
+};
+
+/// Adds what the blocks before this one computed of the tile, in the order of k. All their flags
+/// are awaited, and several blocks' sums are in flight, at a time.
 __device__ __forceinline__ void gather(const GemmArguments& g, float (&acc)[BLOCK_T / 2],
-                                       const Pieces& p, int tiles, int thread) {
-  const int64_t units = static_cast<int64_t>(tiles - p.direct) * kKBlocks;
-  const int64_t start = static_cast<int64_t>(p.tile - p.direct) * kKBlocks;
-  int first = static_cast<int>(start * gridDim.x / units);
-  while (units * (first + 1) / gridDim.x <= start) ++first;
-  for (int block = first; block < static_cast<int>(blockIdx.x); ++block) {
-    if (thread == 0) {
-      uint32_t ready = 0;
-      while (ready == 0) {
-        asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(ready) : "l"(g.flags + block));
+                                       const Pieces& p, int tiles, int thread, int rank) {
+  constexpr int kBatch = BLOCK_T <= 16 ? 4 : BLOCK_T <= 32 ? 2 : 1;
+  constexpr int kChunk = BLOCK_T / 8 < 8 ? BLOCK_T / 8 : 8;
+  const int cluster = blockIdx.x / CLUSTER, clusters = gridDim.x / CLUSTER;
+  const int units = (tiles - p.direct) * kKBlocks;
+  const int start = (p.tile - p.direct) * kKBlocks;
+  int first = start * clusters / units;
+  while (units * (first + 1) / clusters <= start) ++first;
+  const int count = cluster - first;
+  const auto partial = [&](int i) { return Partial(g, (first + i) * CLUSTER + rank, thread); };
+  for (int i = thread % 128; i < count; i += 128) {
+    uint32_t ready = 0;
+    while (ready == 0) {
+      asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(ready) : "l"(partial(i).flag));
+    }
+  }
+  named_barrier(1 + thread / 128, 128);
+  for (int i = 0; i < count; i += kBatch) {
+#pragma unroll
+    for (int from = 0; from < BLOCK_T / 8; from += kChunk) {
+      float4 v[kBatch][kChunk];
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) {
+#pragma unroll
+        for (int j = 0; j < kChunk; ++j) {
+          v[b][j] = i + b < count ? __ldcg(partial(i + b).sums + (from + j) * 128)
+                                  : make_float4(0, 0, 0, 0);
+        }
+      }
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) {
+#pragma unroll
+        for (int j = 0; j < kChunk; ++j) {
+          float* to = acc + (from + j) * 4;
+          to[0] += v[b][j].x, to[1] += v[b][j].y, to[2] += v[b][j].z, to[3] += v[b][j].w;
+        }
       }
     }
-    named_barrier(1, kMathThreads);
-    const float* partial = g.partials + static_cast<int64_t>(block) * (kBlockW * BLOCK_T) + thread;
-#pragma unroll
-    for (int i = 0; i < BLOCK_T / 2; ++i) acc[i] += __ldcg(partial + i * kMathThreads);
-    named_barrier(1, kMathThreads);
-    if (thread == 0) g.flags[block] = 0;
   }
+  for (int i = thread % 128; i < count; i += 128) *partial(i).flag = 0;
 }
 
 __device__ __forceinline__ void leave_partial(const GemmArguments& g,
                                               const float (&acc)[BLOCK_T / 2], int thread) {
-  float* partial = g.partials + static_cast<int64_t>(blockIdx.x) * (kBlockW * BLOCK_T) + thread;
+  const Partial mine(g, blockIdx.x, thread);
 #pragma unroll
-  for (int i = 0; i < BLOCK_T / 2; ++i) __stcg(partial + i * kMathThreads, acc[i]);
-  __threadfence();
-  named_barrier(1, kMathThreads);
-  if (thread == 0) {
-    asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(g.flags + blockIdx.x), "r"(1u)
-                 : "memory");
+  for (int j = 0; j < BLOCK_T / 8; ++j) {
+    __stcg(mine.sums + j * 128,
+           make_float4(acc[j * 4], acc[j * 4 + 1], acc[j * 4 + 2], acc[j * 4 + 3]));
+  }
+  named_barrier(1 + thread / 128, 128);
+  // The barrier orders the warpgroup's stores before this release.
+  if (thread % 128 == 0) {
+    asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(mine.flag), "r"(1u) : "memory");
   }
 }
 
-/// Accumulators go through shared memory, transposed; then each thread finishes kVector
-/// neighbouring features of a token: scales, program, stores.
-__device__ __forceinline__ void store_tile(const GemmArguments& g, float (&acc)[BLOCK_T / 2],
-                                           Tile tile, float* buffer, int thread) {
+/// The stage may be filled again, as far as this warp is concerned: in every block that shares it.
+__device__ __forceinline__ void release(uint64_t* empty, int thread) {
+  if constexpr (CLUSTER == 1) {
+    if (thread % 32 == 0) barrier_arrive(empty);
+  } else {
+    if (thread % 32 < CLUSTER) barrier_arrive_at(empty, thread % 32);
+  }
+}
+
+/// Accumulators go through shared memory in f32, transposed; then each thread finishes kVector
+/// neighbouring features of a token: scales, program, stores. By the warpgroup that holds the rows
+/// of W from `row` on.
+__device__ __forceinline__ void store_rows(const GemmArguments& g, const float (&acc)[BLOCK_T / 2],
+                                           int row, int first_token, float* buffer, int thread,
+                                           int barrier) {
+  constexpr int kPerRow = kGroupW / kVector;
   const int warp = thread / 32, lane = thread % 32;
 #pragma unroll
   for (int chunk = 0; chunk < BLOCK_T / kChunkT; ++chunk) {
+    if (first_token + chunk * kChunkT >= g.tokens) break;
 #pragma unroll
     for (int j = 0; j < kChunkT / 8; ++j) {
       const float* v = acc + (chunk * (kChunkT / 8) + j) * 4;
@@ -203,33 +279,33 @@ __device__ __forceinline__ void store_tile(const GemmArguments& g, float (&acc)[
         to[at + (i % 2) * kStoreStride] = v[i];
       }
     }
-    named_barrier(1, kMathThreads);
-    constexpr int kPerRow = kOutW / kVector;
-    for (int i = thread; i < kChunkT * kPerRow; i += kMathThreads) {
+    named_barrier(barrier, 128);
+    for (int i = thread; i < kChunkT * kPerRow; i += 128) {
       const int local = i / kPerRow, column = i % kPerRow * kVector;
-      const int token = tile.t * BLOCK_T + chunk * kChunkT + local;
-      const int feature = tile.w * kOutW + column;
+      const int token = first_token + chunk * kChunkT + local;
+      const int feature = row / ACCUMULATORS + column;
       if (token >= g.tokens || feature >= kOutN) continue;
       float values[ACCUMULATORS][kVector];
 #pragma unroll
       for (int a = 0; a < ACCUMULATORS; ++a) {
-        load_elements(buffer, (a * kChunkT + local) * kStoreStride + column, values[a]);
+        const int at = (a * kChunkT + local) * kStoreStride + column;
+        load_elements(buffer, at, values[a]);
       }
       epilogue_store(g.epilogue, token, feature, values);
     }
-    named_barrier(1, kMathThreads);
+    named_barrier(barrier, 128);
   }
 }
 
 __device__ void consume(const GemmArguments& g, uint8_t* stages, float* buffer, uint64_t* full,
-                        uint64_t* empty, int tiles_t) {
-  const int thread = threadIdx.x - 128;
+                        uint64_t* empty, int tiles_t, int rank) {
+  const int thread = threadIdx.x;
   const int group = thread / 128;
   const int tiles = kTilesW * tiles_t;
   float acc[BLOCK_T / 2];
   Ring ring;
   wait_dependencies();
-  for (Pieces p(tiles, blockIdx.x, gridDim.x); p.valid(); p.next()) {
+  for (Pieces p(tiles, blockIdx.x / CLUSTER, gridDim.x / CLUSTER); p.valid(); p.next()) {
     int previous = -1;
     for (int k = p.first_k(), first = 1; k < p.last_k(); ++k, first = 0, ring.advance()) {
       barrier_wait(&full[ring.stage], ring.phase);
@@ -246,22 +322,24 @@ __device__ void consume(const GemmArguments& g, uint8_t* stages, float* buffer, 
       wgmma_hold(acc);
       // The product before this one is done: its stage may be filled again.
       wgmma_wait<1>();
-      if (previous >= 0 && thread % 32 == 0) barrier_arrive(&empty[previous]);
+      if (previous >= 0) release(&empty[previous], thread);
       previous = ring.stage;
     }
     wgmma_wait<0>();
     wgmma_hold(acc);
-    if (thread % 32 == 0) barrier_arrive(&empty[previous]);
+    release(&empty[previous], thread);
     if (p.last_k() < kKBlocks) {
       leave_partial(g, acc, thread);
       continue;
     }
-    if (p.first_k() > 0) gather(g, acc, p, tiles, thread);
-    store_tile(g, acc, tile_at(p.tile, tiles_t), buffer, thread);
+    if (p.first_k() > 0) gather(g, acc, p, tiles, thread, rank);
+    const Tile tile = tile_at(p.tile, tiles_t);
+    store_rows(g, acc, (tile.w * CLUSTER + rank) * kBlockW + group * 64, tile.t * BLOCK_T,
+               buffer + group * kStoreFloats, thread % 128, 1 + group);
   }
 }
 
-extern "C" __global__ void __launch_bounds__(384, 1)
+extern "C" __global__ void __launch_bounds__(kThreads, SLIM ? 2 : 1)
     gemm_sm90(const __grid_constant__ TensorMap map, const uint8_t* weights, float* partials,
               uint32_t* flags TOKENS_PARAMETER EPILOGUE_PARAMETERS) {
   const GemmArguments g = {weights, partials, flags, TOKENS_VALUE, EPILOGUE_VALUES};
@@ -272,21 +350,28 @@ extern "C" __global__ void __launch_bounds__(384, 1)
   uint64_t* full = reinterpret_cast<uint64_t*>(store + (kStoreBytes + 127) / 128 * 128);
   uint64_t* empty = full + STAGES;
   const int tiles_t = (g.tokens + BLOCK_T - 1) / BLOCK_T;
+  const int rank = CLUSTER > 1 ? static_cast<int>(cluster_rank()) : 0;
   if (threadIdx.x == 0) {
     for (int i = 0; i < STAGES; ++i) {
       barrier_init(&full[i], 1);
-      barrier_init(&empty[i], kMathThreads / 32);
+      barrier_init(&empty[i], CLUSTER * kMathThreads / 32);
     }
     barrier_init_fence();
     prefetch_tensor_map(&map);
   }
-  __syncthreads();
-  launch_dependents();
-  if (threadIdx.x < 128) {
-    registers_give<40>();
-    if (threadIdx.x == 0) produce(g, &map, stages, full, empty, tiles_t);
+  if (CLUSTER > 1) {
+    cluster_sync();
   } else {
-    registers_take<232>();
-    consume(g, stages, buffer, full, empty, tiles_t);
+    __syncthreads();
   }
+  launch_dependents();
+  if (threadIdx.x >= kMathThreads) {
+    if (!SLIM) registers_give<56>();
+    if (threadIdx.x == kMathThreads) produce(g, &map, stages, full, empty, tiles_t, rank);
+  } else {
+    if (!SLIM) registers_take<224>();
+    consume(g, stages, buffer, full, empty, tiles_t, rank);
+  }
+  // A block's memory stays until the others of its cluster have done with it.
+  if (CLUSTER > 1) cluster_sync();
 }

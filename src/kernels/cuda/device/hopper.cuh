@@ -59,6 +59,26 @@ __device__ __forceinline__ void tensor_load_2d(void* to, const void* map, int32_
       "l"(map), "r"(x), "r"(y), "r"(shared_address(barrier)), "l"(policy)
       : "memory");
 }
+/// As tensor_load_2d, into the same place of every block of the cluster that `blocks` names; each
+/// block's own barrier at `barrier`'s place counts the bytes.
+__device__ __forceinline__ void tensor_load_2d_multicast(void* to, const void* map, int32_t x,
+                                                         int32_t y, uint64_t* barrier,
+                                                         uint16_t blocks, uint64_t policy) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+      ".multicast::cluster.L2::cache_hint [%0], [%1, {%2, %3}], [%4], %5, %6;" ::"r"(
+          shared_address(to)),
+      "l"(map), "r"(x), "r"(y), "r"(shared_address(barrier)), "h"(blocks), "l"(policy)
+      : "memory");
+}
+__device__ __forceinline__ void tensor_load_3d(void* to, const void* map, int32_t x, int32_t y,
+                                               int32_t z, uint64_t* barrier, uint64_t policy) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
+      ".L2::cache_hint [%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(shared_address(to)),
+      "l"(map), "r"(x), "r"(y), "r"(z), "r"(shared_address(barrier)), "l"(policy)
+      : "memory");
+}
 __device__ __forceinline__ void prefetch_tensor_map(const void* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
@@ -77,6 +97,28 @@ __device__ __forceinline__ uint64_t policy_evict_normal() {
   uint64_t policy;
   asm("createpolicy.fractional.L2::evict_normal.b64 %0, 1.0;" : "=l"(policy));
   return policy;
+}
+
+/// Clusters of blocks: rank within one, arrival at another block's barrier (whose default semantics
+/// suffice: a release at the cluster's scope would be a fence of the whole chip, each time), and a
+/// barrier of all that orders no memory.
+__device__ __forceinline__ uint32_t cluster_rank() {
+  uint32_t rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+__device__ __forceinline__ void barrier_arrive_at(uint64_t* barrier, uint32_t block) {
+  asm volatile(
+      "{\n"
+      ".reg .b32 there;\n"
+      "mapa.shared::cluster.u32 there, %0, %1;\n"
+      "mbarrier.arrive.shared::cluster.b64 _, [there];\n"
+      "}\n" ::"r"(shared_address(barrier)),
+      "r"(block)
+      : "memory");
+}
+__device__ __forceinline__ void cluster_sync() {
+  asm volatile("barrier.cluster.arrive.relaxed;\nbarrier.cluster.wait;" ::: "memory");
 }
 
 /// Programmatic dependent launch: the next kernel may start; wait until the last one is done.
@@ -122,6 +164,9 @@ __device__ __forceinline__ void wgmma_hold(float (&d)[kCount]) {
 
 __device__ __forceinline__ void named_barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+__device__ __forceinline__ void named_barrier_arrive(int id, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
 /// A tensor map as the driver encodes it; passed by value as a __grid_constant__ parameter.
