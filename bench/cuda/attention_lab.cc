@@ -1,4 +1,5 @@
-// Paged attention checked and timed on a GPU. Usage: attention_lab [TACTIC_SUBSTRING]
+// Paged attention checked and timed on a GPU. Usage: attention_lab [ragged] [decode] [prefill]
+// [TACTIC_SUBSTRING]
 //
 // Each case: a cache of NaN in which only the cells of the sequences hold values, a shuffled block
 // table, poisoned outputs and a naive kernel as the oracle (of sampled rows where there are many);
@@ -16,6 +17,7 @@
 #include "device/cuda/nvrtc.h"
 #include "kernels/cuda/cuda_tactics.h"
 #include "kernels/cuda/device_sources.h"
+#include "warm_compile.h"
 
 namespace ramjet {
 namespace {
@@ -154,9 +156,16 @@ class Lab {
   const cu::DeviceInfo& info() const { return device_->info(); }
   int failures() const { return failures_; }
 
-  void run(const Case& c, std::string_view only) {
+  /// With `plans` the modules are collected and nothing runs.
+  void run(const Case& c, std::string_view only, std::vector<kernels::DeviceModule>* plans) {
     const AttentionDesc& d = c.attention;
-    Operands o = prepare(c);
+    Operands o;
+    if (plans == nullptr) {
+      o = prepare(c);
+    } else {
+      for (int n : c.queries) o.tokens += n;
+    }
+    const bool single = std::count(c.queries.begin(), c.queries.end(), 1) > 0;
     const int sequences = static_cast<int>(c.lengths.size());
     const int max_blocks = take_max_blocks(c);
     const std::vector<Symbol> symbols = {{"tokens", 1, 1, o.tokens}, {"sequences", 1, 1, 512}};
@@ -177,6 +186,14 @@ class Lab {
       kernels::DeviceFacts facts;
       facts.multiprocessors = info().multiprocessors;
       tactic.plan(desc, tactic, facts, plan);
+      if (plans != nullptr) {
+        for (const DeviceLaunch& l : plan.launches) {
+          if (l.when == LaunchWhen::kAnySingle && !single) continue;
+          if (l.when == LaunchWhen::kAnyMany && !many) continue;
+          plans->push_back(plan.modules[static_cast<size_t>(l.module)]);
+        }
+        continue;
+      }
       measure(c, tactic, plan, o);
     }
   }
@@ -343,11 +360,9 @@ class Lab {
     for (const DeviceLaunch& l : plan.launches) {
       if (l.when == LaunchWhen::kAnySingle && !single) continue;
       if (l.when == LaunchWhen::kAnyMany && !many) continue;
-      cu::NvrtcSource source =
-          with_headers(plan.modules[static_cast<size_t>(l.module)].name.c_str());
-      source.source = plan.modules[static_cast<size_t>(l.module)].source;
-      source.defines = plan.modules[static_cast<size_t>(l.module)].defines;
-      modules_.push_back(take(cu::Module::load(take(cu::nvrtc_compile(source)).cubin)));
+      const auto compiled = take(kernels::compile_device_module(
+          plan.modules[static_cast<size_t>(l.module)], device_->info().arch()));
+      modules_.push_back(take(cu::Module::load(compiled.cubin)));
       bound.push_back(bind(l, modules_.back(), o));
       for (size_t i = 0; i < bound.back().params.size(); ++i) {
         bound.back().params[i] = bound.back().values[i].data();
@@ -424,12 +439,14 @@ AttentionDesc layer(int64_t heads, int64_t kv_heads, int64_t dim, bool fp8) {
   return d;
 }
 
-int run_lab(int argc, char** argv) {
-  Lab lab;
-  const std::string_view only = argc > 1 ? argv[1] : "";
-  std::printf("%s, %d multiprocessors\n", lab.info().name.c_str(), lab.info().multiprocessors);
-  const std::vector<int> ragged_queries = {1, 70, 1, 1, 200, 1, 33, 1, 2};
-  const std::vector<int> ragged_lengths = {1, 70, 513, 64, 777, 3001, 1000, 17, 5};
+struct Named {
+  Case c;
+  std::string name;
+};
+
+void add_ragged(std::vector<Named>& cases) {
+  const std::vector<int> queries = {1, 70, 1, 1, 200, 1, 33, 1, 2};
+  const std::vector<int> lengths = {1, 70, 513, 64, 777, 3001, 1000, 17, 5};
   for (bool fp8 : {false, true}) {
     for (int64_t dim : {16, 32, 64, 80, 96, 128, 256}) {
       for (int variant = 0; variant < 4; ++variant) {
@@ -439,20 +456,21 @@ int run_lab(int argc, char** argv) {
                         : variant == 2 ? 8
                                        : 2,
                         dim, fp8),
-                  ragged_queries, ragged_lengths};
+                  queries, lengths};
         const int64_t blocks[] = {64, 16, 32, 128};
         c.attention.block_tokens = blocks[variant];
         if (variant >= 2) c.attention.window = variant == 2 ? 100 : 555;
         if (variant == 3) c.attention.softcap = 5;
-        const std::string name = fmt::format("ragged d{} v{} {}", dim, variant, fp8 ? "fp8" : "");
-        c.name = name.c_str();
-        lab.run(c, only);
+        cases.push_back({c, fmt::format("ragged d{} v{} {}", dim, variant, fp8 ? "fp8" : "")});
       }
     }
   }
-  Case f32 = {layer(4, 2, 24, false), ragged_queries, ragged_lengths, DType::kF32, "ragged f32"};
+  Case f32 = {layer(4, 2, 24, false), queries, lengths, DType::kF32};
   f32.attention.kv_dtype = DType::kF32;
-  lab.run(f32, only);
+  cases.push_back({f32, "ragged f32"});
+}
+
+void add_decode(std::vector<Named>& cases) {
   for (bool fp8 : {false, true}) {
     for (auto [batch, length] : {std::pair{1, 128},
                                  {1, 1024},
@@ -464,21 +482,47 @@ int run_lab(int argc, char** argv) {
                                  {256, 2048}}) {
       Case c = {layer(32, 8, 128, fp8), std::vector<int>(static_cast<size_t>(batch), 1),
                 std::vector<int>(static_cast<size_t>(batch), length)};
-      const std::string name = fmt::format("decode {} x {} {}", batch, length, fp8 ? "fp8" : "");
-      c.name = name.c_str();
-      lab.run(c, only);
+      cases.push_back({c, fmt::format("decode {} x {} {}", batch, length, fp8 ? "fp8" : "")});
     }
   }
+}
+
+void add_prefill(std::vector<Named>& cases) {
   for (bool fp8 : {false, true}) {
     for (int length : {512, 2048, 4096, 8192, 16384}) {
       const int batch = std::max(1, 16384 / length);
       Case c = {layer(32, 8, 128, fp8), std::vector<int>(static_cast<size_t>(batch), length),
                 std::vector<int>(static_cast<size_t>(batch), length)};
-      const std::string name = fmt::format("prefill {} x {} {}", batch, length, fp8 ? "fp8" : "");
-      c.name = name.c_str();
-      lab.run(c, only);
+      cases.push_back({c, fmt::format("prefill {} x {} {}", batch, length, fp8 ? "fp8" : "")});
     }
   }
+}
+
+int run_lab(int argc, char** argv) {
+  Lab lab;
+  std::string_view only = "";
+  std::vector<Named> cases;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "ragged") {
+      add_ragged(cases);
+    } else if (word == "decode") {
+      add_decode(cases);
+    } else if (word == "prefill") {
+      add_prefill(cases);
+    } else {
+      only = word;
+    }
+  }
+  if (cases.empty()) add_ragged(cases), add_decode(cases), add_prefill(cases);
+  std::printf("%s, %d multiprocessors\n", lab.info().name.c_str(), lab.info().multiprocessors);
+  std::vector<kernels::DeviceModule> modules;
+  for (Named& named : cases) {
+    named.c.name = named.name.c_str();
+    lab.run(named.c, only, &modules);
+  }
+  lab::warm_compile(modules, lab.info().arch());
+  for (const Named& named : cases) lab.run(named.c, only, nullptr);
   std::printf("%d failed\n", lab.failures());
   return lab.failures() == 0 ? 0 : 1;
 }

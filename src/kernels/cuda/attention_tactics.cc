@@ -105,7 +105,8 @@ void add_any(const OpDesc& desc, const DeviceFacts& facts, LaunchWhen when, Devi
   plan.launches.push_back(std::move(launch));
 }
 
-void add_decode(const OpDesc& desc, const DeviceFacts& facts, DevicePlan& plan) {
+/// `cluster`: a cluster of so many blocks a sequence and KV head; 0: equal runs over a fixed grid.
+void add_decode(const OpDesc& desc, const DeviceFacts& facts, int64_t cluster, DevicePlan& plan) {
   constexpr int64_t kWarps = 4, kRingBytes = 96 << 10;
   const AttentionDesc& d = attention_of(desc);
   const int64_t least = fp8_cache(d) ? 128 : 64;
@@ -116,17 +117,27 @@ void add_decode(const OpDesc& desc, const DeviceFacts& facts, DevicePlan& plan) 
   const int64_t group = d.num_heads / d.num_kv_heads;
   const int64_t pairs = d.num_kv_heads * ((group + 15) / 16);
   const int64_t blocks = facts.multiprocessors * (stages * stage > kRingBytes + 1024 ? 1 : 2);
+  const Dim sequences = desc.inputs[2].dims[0];
   plan.modules.push_back(module_of(desc, "attention_decode", 1));
   plan.modules.back().defines.push_back(fmt::format("ATT_PAD={}", pad));
   plan.modules.back().defines.push_back(fmt::format("STAGES={}", stages));
-  DeviceLaunch launch = launch_of(desc, plan, "attention_decode");
-  launch.args.push_back(LaunchArg::workspace(plan.workspace_bytes));
-  launch.args.push_back(LaunchArg::flags());
-  launch.grid[0] = blocks;
+  plan.modules.back().defines.push_back(fmt::format("ATT_CLUSTER={}", cluster));
+  DeviceLaunch launch =
+      launch_of(desc, plan, cluster > 0 ? "attention_decode_cluster" : "attention_decode");
   launch.shared_bytes = static_cast<uint32_t>(stages * stage);
   launch.when = LaunchWhen::kAnySingle;
-  plan.workspace_bytes += blocks * 2 * (16 * pad + 32) * 4;
-  plan.flags_bytes = sequences_symbol(desc)->max * pairs * 4;
+  if (cluster > 0) {
+    launch.cluster = static_cast<uint32_t>(cluster);
+    launch.grid[0] = LaunchExtent::ceil(sequences, 1, pairs * cluster);
+  } else {
+    launch.args.push_back(LaunchArg::workspace(plan.workspace_bytes));
+    launch.args.push_back(LaunchArg::flags());
+    // One sequence has too little work for two blocks a multiprocessor, and the product after it
+    // wants the room for its weights.
+    launch.grid[0] = LaunchExtent::ceil(sequences, 1, facts.multiprocessors, blocks);
+    plan.workspace_bytes += blocks * 2 * (16 * pad + 64) * 4;
+    plan.flags_bytes = sequences_symbol(desc)->max * pairs * 4;
+  }
   plan.launches.push_back(std::move(launch));
 }
 
@@ -154,23 +165,58 @@ std::string wgmma_function(const char* name, int64_t n, bool from_registers) {
       from_registers ? "\"r\"(a0), \"r\"(a1), \"r\"(a2), \"r\"(a3)" : "\"l\"(a)");
 }
 
+/// Pages as boxes of a tensor map: whole, or parts of equal size, make up a tile.
+bool by_tensor_map(const AttentionDesc& d, int64_t keys) {
+  return d.kv_dtype == DType::kBf16 && d.window == 0 && d.head_dim >= 64 &&
+         (keys % d.block_tokens == 0 || d.block_tokens % keys == 0);
+}
+
+/// Keys and values by blocks of the cache, and queries by tokens.
+void add_maps(const OpDesc& desc, int64_t page_rows, DeviceLaunch& launch) {
+  constexpr int64_t kBoxColumns = 64, kBoxQueries = 64;
+  const AttentionDesc& d = attention_of(desc);
+  const int64_t row = d.head_dim * 2, rows = 2 * d.num_kv_heads * d.block_tokens;
+  launch.maps = {{.base = LaunchArg::kv_layer(d.kv_group, d.kv_layer),
+                  .dtype = DType::kBf16,
+                  .extents = {d.head_dim, rows, -1},
+                  .strides = {row, rows * row},
+                  .box = {kBoxColumns, page_rows, 1},
+                  .swizzle_bytes = 128},
+                 {.base = LaunchArg::input(0),
+                  .dtype = DType::kBf16,
+                  .extents = {d.head_dim, d.num_heads, desc.inputs[0].dims[0]},
+                  .strides = {row, d.num_heads * row},
+                  .box = {kBoxColumns, 1, kBoxQueries},
+                  .swizzle_bytes = 128}};
+  launch.args.push_back(LaunchArg::tensor_map(0));
+  launch.args.push_back(LaunchArg::tensor_map(1));
+}
+
 void add_prefill(const OpDesc& desc, const DeviceFacts& facts, DevicePlan& plan) {
   constexpr int64_t kStages = 2, kRows = 128, kAlignment = 1024;
   const AttentionDesc& d = attention_of(desc);
   const int64_t pad = d.head_dim <= 64 ? 64 : d.head_dim <= 128 ? 128 : 256;
   const int64_t keys = pad <= 128 ? 128 : 64;
+  const bool mapped = by_tensor_map(d, keys);
+  const int64_t queries = mapped && pad <= 128 ? 2 : 1;  // buffers: what shared memory holds
+  const int64_t page_rows = std::min(keys, d.block_tokens);
   plan.modules.push_back(module_of(desc, "attention_prefill", 2));
   DeviceModule& module = plan.modules.back();
   module.source = "#include \"hopper.cuh\"\n" + wgmma_function("wgmma_scores", keys, false) +
                   wgmma_function("wgmma_values", pad, true) + module.source;
-  module.defines.push_back(fmt::format("ATT_PAD={}", pad));
-  module.defines.push_back(fmt::format("TILE_KEYS={}", keys));
-  module.defines.push_back(fmt::format("STAGES={}", kStages));
+  const std::pair<const char*, int64_t> defines[] = {{"ATT_PAD", pad},    {"TILE_KEYS", keys},
+                                                     {"STAGES", kStages}, {"QUERIES", queries},
+                                                     {"ATT_TMA", mapped}, {"PAGE_ROWS", page_rows}};
+  for (const auto& [name, value] : defines) {
+    module.defines.push_back(fmt::format("{}={}", name, value));
+  }
   DeviceLaunch launch = launch_of(desc, plan, "attention_prefill");
   launch.grid[0] = facts.multiprocessors;
   launch.block = 384;
-  launch.shared_bytes = static_cast<uint32_t>((kRows + 2 * kStages * keys) * pad * 2 + kAlignment);
+  launch.shared_bytes =
+      static_cast<uint32_t>((queries * kRows + 2 * kStages * keys) * pad * 2 + kAlignment);
   launch.when = LaunchWhen::kAnyMany;
+  if (mapped) add_maps(desc, page_rows, launch);
   plan.launches.push_back(std::move(launch));
 }
 
@@ -178,11 +224,13 @@ void plan_any(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, Devic
   add_any(desc, facts, LaunchWhen::kAlways, plan);
 }
 void plan_split(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, DevicePlan& plan) {
-  add_decode(desc, facts, plan);
+  add_decode(desc, facts, 0, plan);
   add_any(desc, facts, LaunchWhen::kAnyMany, plan);
 }
-void plan_sm90(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, DevicePlan& plan) {
-  add_decode(desc, facts, plan);
+/// Tactic::variant: blocks of a cluster.
+void plan_sm90(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
+               DevicePlan& plan) {
+  add_decode(desc, facts, tactic.variant, plan);
   add_prefill(desc, facts, plan);
 }
 bool supports_sm90(const OpDesc& desc) {
@@ -191,19 +239,26 @@ bool supports_sm90(const OpDesc& desc) {
 }
 
 constexpr Tactic kTactics[] = {
-    {.name = "cuda.attention_sm90.v1",
+    {.name = "cuda.attention_sm90.v2",
      .op = OpKind::kPagedAttention,
      .priority = 20,
      .supports = supports_sm90,
      .sm = 90,
      .plan = plan_sm90},
-    {.name = "cuda.attention_split_bf16.v1",
+    {.name = "cuda.attention_sm90_cluster.v1",
+     .op = OpKind::kPagedAttention,
+     .priority = 19,
+     .supports = supports_sm90,
+     .sm = 90,
+     .variant = 8,
+     .plan = plan_sm90},
+    {.name = "cuda.attention_split_bf16.v2",
      .op = OpKind::kPagedAttention,
      .priority = 10,
      .supports = supports_bf16,
      .sm = 80,
      .plan = plan_split},
-    {.name = "cuda.attention_split_fp8.v1",
+    {.name = "cuda.attention_split_fp8.v2",
      .op = OpKind::kPagedAttention,
      .priority = 10,
      .supports = supports_fp8,

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <regex>
+#include <set>
+#include <string>
 
 #include "device/cuda/nvrtc.h"
 #include "kernels/cuda/cuda_tactics.h"
@@ -48,9 +50,14 @@ int number_in(const std::string& log, const char* pattern) {
   return most;
 }
 
-void expect_compiles(const DevicePlan& plan, const char* arch) {
+/// `seen`: tactics share modules, and a compilation takes seconds.
+void expect_compiles(const DevicePlan& plan, const char* arch, std::set<std::string>& seen) {
   for (const DeviceLaunch& launch : plan.launches) {
     const DeviceModule& module = plan.modules[static_cast<size_t>(launch.module)];
+    if (!seen.insert(fmt::format("{} {} {}", arch, module.name, fmt::join(module.defines, " ")))
+             .second) {
+      continue;
+    }
     device::cuda::NvrtcSource source;
     source.name = module.name;
     source.arch = arch;
@@ -65,7 +72,7 @@ void expect_compiles(const DevicePlan& plan, const char* arch) {
     // 256 dimensions of sums and queries fill the registers of a decode kernel to the last.
     const bool full = module.name.starts_with("attention_decode") &&
                       module.name.find("_d256_") != std::string::npos;
-    EXPECT_LE(number_in(result->log, "(\\d+) bytes spill stores"), full ? 64 : 0)
+    EXPECT_LE(number_in(result->log, "(\\d+) bytes spill stores"), full ? 128 : 0)
         << module.name << result->log;
     EXPECT_EQ(result->log.find("C7508"), std::string::npos) << "setmaxnreg ignored";
     EXPECT_EQ(result->log.find("serializ"), std::string::npos) << result->log;
@@ -83,13 +90,14 @@ TEST_P(AttentionMatrix, CompilesWithinItsBudget) {
   Layer layer(16, 2, dim, kv);
   const OpDesc desc = layer.desc();
   int supported = 0;
+  std::set<std::string> seen;
   for (const Tactic& tactic : attention_tactics()) {
     if (!tactic.supports(desc)) continue;
     ++supported;
     DevicePlan plan;
     tactic.plan(desc, tactic, DeviceFacts{}, plan);
-    expect_compiles(plan, "sm_90a");
-    if (tactic.sm < 90) expect_compiles(plan, tactic.sm == 80 ? "sm_80" : "sm_89");
+    expect_compiles(plan, "sm_90a", seen);
+    if (tactic.sm < 90) expect_compiles(plan, tactic.sm == 80 ? "sm_80" : "sm_89", seen);
   }
   EXPECT_GE(supported, 2);
 }
@@ -108,6 +116,14 @@ TEST(AttentionPlan, OneQueryAndManyAreServedApart) {
     ASSERT_EQ(plan.launches.size(), 2u);
     EXPECT_EQ(plan.launches[0].when, LaunchWhen::kAnySingle);
     EXPECT_EQ(plan.launches[1].when, LaunchWhen::kAnyMany);
+    if (plan.launches[0].cluster > 1) {
+      // Blocks of a cluster read each other's sums: nothing goes through memory.
+      EXPECT_EQ(plan.launches[0].grid[0].evaluate(std::vector<int64_t>{8, 3}), 3 * 8 * 8);
+      EXPECT_EQ(plan.flags_bytes + plan.workspace_bytes, 0);
+      continue;
+    }
+    EXPECT_EQ(plan.launches[0].grid[0].evaluate(std::vector<int64_t>{1, 1}), 132);
+    EXPECT_EQ(plan.launches[0].grid[0].evaluate(std::vector<int64_t>{64, 64}), 264);
     EXPECT_EQ(plan.flags_bytes, 256 * 8 * 4);
     EXPECT_GT(plan.workspace_bytes, 0);
   }
@@ -132,7 +148,8 @@ TEST(AttentionPlan, WhatIsUnusualHasTheKernelOfAnyShape) {
       DevicePlan plan;
       tactic.plan(desc, tactic, DeviceFacts{}, plan);
       EXPECT_EQ(plan.launches[0].args.back(), LaunchArg::input(layer->attention.sinks ? 4 : 0));
-      expect_compiles(plan, "sm_80");
+      std::set<std::string> seen;
+      expect_compiles(plan, "sm_80", seen);
     }
   }
 }

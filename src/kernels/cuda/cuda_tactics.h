@@ -8,7 +8,8 @@
 // - a programmatic kernel executes griddepcontrol.wait before it reads what another kernel wrote
 //   or writes what another may still read; symbols, query_start, kv_len, block_table and the other
 //   program inputs are written before the first kernel of a step and may be read earlier, weights
-//   always;
+//   always; so may the cache's cells of a sequence with one query, but for that query's own: a
+//   block is shared only once an earlier step has written it;
 // - nothing is written beyond the rows of the step; whatever lies there (NaN too) changes nothing.
 #pragma once
 

@@ -110,8 +110,8 @@ extern "C" __global__ void __launch_bounds__(kAnyWarps * 32, ATT_KV == 2 ? 4 : 8
   __shared__ float queries[kAnyWarps][ATT_DIM];
   const AttentionArguments a = {q, query_start, kv_len, block_table, sequences, cache, out};
 #if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
   const int count = *sequences;
   if (count == 0) return;

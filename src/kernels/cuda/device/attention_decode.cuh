@@ -10,8 +10,9 @@
 // the order of keys, so results are the same from run to run.
 //
 // Cells outside the visible keys are never read: copies fill them with zeros.
-// Defined by the host beside the common ones: STAGES, ATT_PAD (dimension in shared memory: 64,
-// 128, 256; at least 128 for e4m3).
+// With ATT_CLUSTER = 8 a cluster takes a sequence and head instead (sm_90), and its blocks read
+// each other's sums. Defined by the host beside the common ones: ATT_CLUSTER, STAGES, ATT_PAD
+// (dimension in shared memory: 64, 128, 256; at least 128 for e4m3).
 #pragma once
 
 #include "attention_common.cuh"
@@ -30,7 +31,8 @@ constexpr int kStageUnits = 2 * kWarpKeys * kUnits;
 constexpr int kKSteps = ATT_PAD / 16;
 constexpr int kColumns = ATT_PAD / 8;
 constexpr int kStepsPerUnit = kUnitElements / 4;  // products a 16-byte load of a key feeds
-constexpr int kPartialFloats = 16 * ATT_PAD + 32;
+constexpr int kRows = kGroup < 16 ? kGroup : 16;  // of a product that are query heads
+constexpr int kPartialFloats = kRows * (ATT_PAD + 4);
 static_assert(ATT_DIM % kUnitElements == 0, "rows of 16-byte units");
 static_assert(STAGES * kStageUnits * 16 >= kPartialFloats * 4, "sums fit where copies land");
 
@@ -58,23 +60,22 @@ __device__ __forceinline__ uint32_t pack_weights(float low, float high) {
 struct DecodeWork {
   const int* tiles;
   int sequences;
-  int64_t units;  // tiles x pairs
-  int64_t blocks;
+  int units;  // tiles x pairs
+  int blocks;
+  int each, more;  // units of a block; blocks that have one more
 
-  __device__ __forceinline__ int64_t begin_of(int64_t block) const {
-    return units * block / blocks;
+  __device__ __forceinline__ int begin_of(int block) const {
+    return each * block + (block < more ? block : more);
   }
-  __device__ __forceinline__ int block_of(int64_t unit) const {
-    int block = static_cast<int>(unit * blocks / units);
-    while (begin_of(block + 1) <= unit) ++block;
-    while (begin_of(block) > unit) --block;
-    return block;
+  __device__ __forceinline__ int block_of(int unit) const {
+    const int split = more * (each + 1);
+    return unit < split ? unit / (each + 1) : more + (unit - split) / each;
   }
-  __device__ __forceinline__ int sequence_of(int64_t unit) const {
+  __device__ __forceinline__ int sequence_of(int unit) const {
     int low = 0, high = sequences;
     while (high - low > 1) {
       const int middle = (low + high) / 2;
-      (int64_t{tiles[middle]} * kPairs <= unit ? low : high) = middle;
+      (tiles[middle] * kPairs <= unit ? low : high) = middle;
     }
     return low;
   }
@@ -110,16 +111,32 @@ __device__ DecodeWork find_work(const AttentionArguments& a, int* tiles) {
     if (s < count) tiles[s] = before + sum - mine;
     __syncthreads();
   }
-  DecodeWork work = {tiles, count, int64_t{total} * kPairs, gridDim.x};
+  DecodeWork work = {tiles, count, total * kPairs, static_cast<int>(gridDim.x), 0, 0};
   if (work.units < work.blocks) work.blocks = work.units;
+  if (work.units > 0) work.each = work.units / work.blocks, work.more = work.units % work.blocks;
   return work;
 }
 
-/// One run's share of a sequence and KV head.
+/// One run's share of a sequence and KV head. All units of these are [first, last), shared by the
+/// blocks [from, to].
 struct Piece {
   int sequence, pair, first_tile, last_tile, first_key, keys, row;
+  int first, last, from, to;
 };
 
+__device__ __forceinline__ void copy_unit(uint4* to, const uint8_t* from, uint32_t bytes) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
+                   static_cast<uint32_t>(__cvta_generic_to_shared(to))),
+               "l"(from), "r"(bytes)
+               : "memory");
+}
+__device__ __forceinline__ void commit_copies() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+/// A warp's keys and values of a tile. With kEarly the last key, which the kernel before this one
+/// may still write, is left out.
+template <bool kEarly>
 __device__ __forceinline__ void copy_keys(const AttentionArguments& a, const Piece& p, uint4* stage,
                                           int tile) {
   const int lane = threadIdx.x % 32;
@@ -137,18 +154,42 @@ __device__ __forceinline__ void copy_keys(const AttentionArguments& a, const Pie
     const bool real = key >= p.first_key && key < p.keys && unit < kRowUnits;
     const int offset = real ? (r * kRowUnits + unit) * 16 : 0;
     const uint32_t bytes = real ? 16 : 0;
-    uint4* to_key = stage + r * kUnits + (unit ^ (r & 1) * 4);
-    uint4* to_value = stage + (kWarpKeys + r) * kUnits + (unit ^ (r & 6));
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
-                     static_cast<uint32_t>(__cvta_generic_to_shared(to_key))),
-                 "l"(keys + offset), "r"(bytes)
-                 : "memory");
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
-                     static_cast<uint32_t>(__cvta_generic_to_shared(to_value))),
-                 "l"(values + offset), "r"(bytes)
-                 : "memory");
+    if (kEarly && key == p.keys - 1) continue;
+    copy_unit(stage + r * kUnits + (unit ^ (r & 1) * 4), keys + offset, bytes);
+    copy_unit(stage + (kWarpKeys + r) * kUnits + (unit ^ (r & 6)), values + offset, bytes);
   }
 }
+
+/// Where the last key and its value lie, if this warp's rows of an early tile hold it.
+struct LastKey {
+  const uint8_t* key;
+  const uint8_t* value;
+  int row = -1;  // of the warp's ring; -1: nothing was left out
+
+  __device__ __forceinline__ LastKey(const AttentionArguments& a, const Piece& p) {
+    const int at = p.keys - 1, tile = at / kTileKeys;
+    if (tile >= p.last_tile || tile >= p.first_tile + STAGES - 1) return;
+    const int r = at % kTileKeys - static_cast<int>(threadIdx.x / 32) * kWarpKeys;
+    if (tile < p.first_tile || r < 0 || r >= kWarpKeys) return;
+    const int block = a.block_table[int64_t{p.sequence} * ATT_MAX_BLOCKS + at / ATT_BLOCK_TOKENS];
+    const int token = at % ATT_BLOCK_TOKENS, head = p.pair / kHeadTiles;
+    key = key_row(a.cache, block, head, token);
+    value = value_row(a.cache, block, head, token);
+    row = (tile - p.first_tile) * 2 * kWarpKeys + r;
+  }
+
+  __device__ __forceinline__ void copy(uint4* ring) const {
+    if (row < 0) return;
+    const int r = row % kWarpKeys;
+    for (int unit = threadIdx.x % 32; unit < kUnits; unit += 32) {
+      const uint32_t bytes = unit < kRowUnits ? 16 : 0;
+      const int offset = unit < kRowUnits ? unit * 16 : 0;
+      copy_unit(ring + row * kUnits + (unit ^ (r & 1) * 4), key + offset, bytes);
+      copy_unit(ring + (row + kWarpKeys) * kUnits + (unit ^ (r & 6)), value + offset, bytes);
+    }
+    commit_copies();
+  }
+};
 
 /// Query heads of a pair as the first operand, its columns in the order keys are read.
 __device__ __forceinline__ void load_query(const AttentionArguments& a, const Piece& p,
@@ -264,18 +305,18 @@ __device__ __forceinline__ int dimension_of(int c, int group) {
   return (c / kUnitElements * 8 + group) * kUnitElements + c % kUnitElements;
 }
 
-/// Warps' sums to one, in shared memory: [16][ATT_PAD] unnormalised, then tops, then sums.
-__device__ void merge_warps(Sums& s, float* scratch, int stride) {
-  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, warp = threadIdx.x / 32;
-  float* mine = scratch + warp * stride;
+/// A warp's sums to shared memory: [kRows][ATT_PAD] unnormalised, then tops, then sums.
+__device__ __forceinline__ void leave_sums(Sums& s, float* mine) {
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     s.sum[half] += __shfl_xor_sync(~0u, s.sum[half], 1);
     s.sum[half] += __shfl_xor_sync(~0u, s.sum[half], 2);
     const int row = g + half * 8;
+    if (half * 8 >= kRows || row >= kRows) continue;
     if (t == 0) {
-      mine[16 * ATT_PAD + row] = s.top[half];
-      mine[16 * ATT_PAD + 16 + row] = s.sum[half];
+      mine[kRows * ATT_PAD + row] = s.top[half];
+      mine[kRows * ATT_PAD + kRows + row] = s.sum[half];
     }
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) {
@@ -288,74 +329,155 @@ __device__ void merge_warps(Sums& s, float* scratch, int stride) {
 }
 
 __device__ __forceinline__ void store_output(const AttentionArguments& a, const Piece& p, int row,
-                                             int d, float value) {
+                                             int d, const float4& v, float scale) {
   const int kv_head = p.pair / kHeadTiles, h = p.pair % kHeadTiles * 16 + row;
   if (h >= kGroup || d >= ATT_DIM) return;
   const int64_t at = (int64_t{p.row} * ATT_HEADS + kv_head * kGroup + h) * ATT_DIM + d;
-  reinterpret_cast<bf16_t*>(a.out)[at] = to_bf16(value);
+  reinterpret_cast<uint2*>(a.out)[at / 4] =
+      make_uint2(pack_bf16(v.x * scale, v.y * scale), pack_bf16(v.z * scale, v.w * scale));
 }
 
-/// Adds `count` parts at part(i) in order and hands each sum to `store(row, d, sum, top, total)`.
-template <class Part, class Store>
-__device__ __forceinline__ void add_parts(int count, Part part, Store store) {
-  for (int i = threadIdx.x; i < 16 * ATT_PAD; i += kDecodeWarps * 32) {
-    const int row = i / ATT_PAD;
-    if (row >= kGroup) break;
-    // Two passes of independent loads: a chain of them would cost its latency for each part.
-    float top = -infinity(), out = 0, total = 0;
-#pragma unroll 4
-    for (int n = 0; n < count; ++n) top = fmaxf(top, part(n)[16 * ATT_PAD + row]);
-#pragma unroll 4
-    for (int n = 0; n < count; ++n) {
-      const float* x = part(n);
-      const float weight = exp2_fast(x[16 * ATT_PAD + row] - top);
-      out += x[i] * weight;
-      total += x[16 * ATT_PAD + 16 + row] * weight;
-    }
-    store(row, i % ATT_PAD, out, top, total);
+/// Weights of `count` parts' sums, [count][kRows] in shared memory, and of each row 1 / their total
+/// behind them. stat(n, i): tops, then sums, of part n.
+template <class Stat>
+__device__ __forceinline__ void weigh_parts(int count, Stat stat, float* weights) {
+  float* totals = weights + count * kRows;
+  for (int i = threadIdx.x; i < count * kRows; i += kDecodeWarps * 32) {
+    weights[i] = stat(i / kRows, i % kRows);
+    totals[kRows + i] = stat(i / kRows, kRows + i % kRows);
   }
+  __syncthreads();
+  // A warp a row: every lane a part.
+  for (int row = threadIdx.x / 32; row < kRows; row += kDecodeWarps) {
+    const int lane = threadIdx.x % 32;
+    float top = -infinity(), total = 0;
+    for (int n = lane; n < count; n += 32) top = fmaxf(top, weights[n * kRows + row]);
+#pragma unroll
+    for (int d = 16; d > 0; d /= 2) top = fmaxf(top, __shfl_xor_sync(~0u, top, d));
+    for (int n = lane; n < count; n += 32) {
+      const float weight = exp2_fast(weights[n * kRows + row] - top);
+      weights[n * kRows + row] = weight;
+      total += weight * totals[kRows + n * kRows + row];
+    }
+#pragma unroll
+    for (int d = 16; d > 0; d /= 2) total += __shfl_xor_sync(~0u, total, d);
+    if (lane == 0) totals[row] = 1.0f / total;
+  }
+  __syncthreads();
 }
 
+/// The sum of `count` parts' four neighbours at float4 `i`, kBatch loads in flight.
+template <int kBatch, class Part>
+__device__ __forceinline__ float4 add_parts(int count, Part part, const float* weights, int i) {
+  const int row = i / (ATT_PAD / 4);
+  float4 sum = make_float4(0, 0, 0, 0);
+  for (int n = 0; n < count; n += kBatch) {
+    float4 v[kBatch];
+#pragma unroll
+    for (int b = 0; b < kBatch; ++b) {
+      v[b] = n + b < count ? part(n + b)[i] : make_float4(0, 0, 0, 0);
+    }
+#pragma unroll
+    for (int b = 0; b < kBatch; ++b) {
+      const float weight = n + b < count ? weights[(n + b) * kRows + row] : 0.0f;
+      sum.x += v[b].x * weight, sum.y += v[b].y * weight;
+      sum.z += v[b].z * weight, sum.w += v[b].w * weight;
+    }
+  }
+  return sum;
+}
+
+constexpr int kSumUnits = kRows * ATT_PAD / 4;  // float4s of a part
+
+#if ATT_CLUSTER == 0
+/// Adds the warps' sums; then, of a sequence that several blocks share, the last block adds those.
 __device__ void finish(const AttentionArguments& a, const Piece& p, const DecodeWork& work,
-                       float* scratch, int stride, float* partials, uint32_t* flags, int64_t first,
-                       int64_t last) {
+                       float* scratch, int stride, float* partials, uint32_t* flags) {
   __shared__ bool is_last;
-  const int from = work.block_of(first), to = work.block_of(last - 1);
+  __shared__ float warp_weights[2 * kDecodeWarps * kRows + kRows];
+  const int from = p.from, to = p.to;
   __syncthreads();
-  const auto warp_part = [&](int n) { return scratch + n * stride; };
-  const auto store = [&](int row, int d, float out, float, float total) {
-    store_output(a, p, row, d, out * (ATT_V_SCALE / total));
-  };
+  weigh_parts(
+      kDecodeWarps, [&](int n, int i) { return scratch[n * stride + kRows * ATT_PAD + i]; },
+      warp_weights);
+  const auto warp_part = [&](int n) { return reinterpret_cast<float4*>(scratch + n * stride); };
+  const float* inverse = warp_weights + kDecodeWarps * kRows;
   if (from == to) {
-    add_parts(kDecodeWarps, warp_part, store);
+    for (int i = threadIdx.x; i < kSumUnits; i += kDecodeWarps * 32) {
+      const int row = i / (ATT_PAD / 4);
+      store_output(a, p, row, i % (ATT_PAD / 4) * 4,
+                   add_parts<kDecodeWarps>(kDecodeWarps, warp_part, warp_weights, i),
+                   inverse[row] * ATT_V_SCALE);
+    }
     __syncthreads();
     return;
   }
   // A block has two places: of the pair its run begins in, and of one it begins itself.
-  const int slot = work.begin_of(from) >= first ? 0 : 1;
+  const int slot = work.begin_of(from) >= p.first ? 0 : 1;
   const auto block_part = [&](int n) {
     return partials + int64_t{(from + n) * 2 + (n == 0 ? slot : 0)} * kPartialFloats;
   };
   float* mine = block_part(static_cast<int>(blockIdx.x) - from);
-  add_parts(kDecodeWarps, warp_part, [&](int row, int d, float out, float top, float total) {
-    mine[row * ATT_PAD + d] = out;
-    if (d == 0) mine[16 * ATT_PAD + row] = top, mine[16 * ATT_PAD + 16 + row] = total;
-  });
-  __threadfence();
+  for (int i = threadIdx.x; i < kSumUnits; i += kDecodeWarps * 32) {
+    __stcg(reinterpret_cast<float4*>(mine) + i,
+           add_parts<kDecodeWarps>(kDecodeWarps, warp_part, warp_weights, i));
+  }
+  if (threadIdx.x < kRows) {
+    float top = -infinity();
+    for (int n = 0; n < kDecodeWarps; ++n) {
+      top = fmaxf(top, scratch[n * stride + kRows * ATT_PAD + threadIdx.x]);
+    }
+    __stcg(mine + kRows * ATT_PAD + threadIdx.x, top);
+    __stcg(mine + kRows * ATT_PAD + kRows + threadIdx.x, 1.0f / inverse[threadIdx.x]);
+  }
   __syncthreads();
-  uint32_t* flag = flags + p.sequence * kPairs + p.pair;
-  if (threadIdx.x == 0) is_last = atomicAdd(flag, 1u) == static_cast<uint32_t>(to - from);
+  // The barrier orders the block's stores before this release, and the loads below after it.
+  if (threadIdx.x == 0) {
+    uint32_t* flag = flags + p.sequence * kPairs + p.pair;
+    uint32_t before;
+    asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;"
+                 : "=r"(before)
+                 : "l"(flag)
+                 : "memory");
+    is_last = before == static_cast<uint32_t>(to - from);
+    if (is_last) *flag = 0;
+  }
   __syncthreads();
   if (!is_last) return;
-  __threadfence();
-  add_parts(to - from + 1, block_part, store);
-  if (threadIdx.x == 0) *flag = 0;
+  const int count = to - from + 1;
+  weigh_parts(
+      count, [&](int n, int i) { return __ldcg(block_part(n) + kRows * ATT_PAD + i); }, scratch);
+  const auto part = [&](int n) { return reinterpret_cast<const float4*>(block_part(n)); };
+  for (int i = threadIdx.x; i < kSumUnits; i += kDecodeWarps * 32) {
+    const int row = i / (ATT_PAD / 4);
+    store_output(a, p, row, i % (ATT_PAD / 4) * 4, add_parts<8>(count, part, scratch, i),
+                 scratch[count * kRows + row] * ATT_V_SCALE);
+  }
   __syncthreads();
 }
 
-__device__ void attend_piece(const AttentionArguments& a, const Piece& p, uint4* ring, Sums& s) {
+#endif
+
+/// The first copies of a piece; early, before the kernel ahead of this one is done: what lies in
+/// the cache but for the last key is there since an earlier step.
+template <bool kEarly>
+__device__ __forceinline__ void start_copies(const AttentionArguments& a, const Piece& p,
+                                             uint4* ring) {
+#pragma unroll
+  for (int i = 0; i < STAGES - 1; ++i) {
+    if (p.first_tile + i < p.last_tile) {
+      copy_keys<kEarly>(a, p, ring + i * kStageUnits, p.first_tile + i);
+    }
+    commit_copies();
+  }
+}
+
+/// `settle`: copies are out of the order of tiles.
+__device__ __forceinline__ void attend_piece(const AttentionArguments& a, const Piece& p,
+                                             uint4* ring, Sums& s, bool settle) {
   uint32_t q[kKSteps][4];
   load_query(a, p, q);
+  if (settle) asm volatile("cp.async.wait_group 0;" ::: "memory");
 #pragma unroll
   for (int c = 0; c < kColumns; ++c) {
 #pragma unroll
@@ -363,24 +485,39 @@ __device__ void attend_piece(const AttentionArguments& a, const Piece& p, uint4*
   }
   s.top[0] = s.top[1] = -infinity();
   s.sum[0] = s.sum[1] = 0;
-#pragma unroll
-  for (int i = 0; i < STAGES - 1; ++i) {
-    if (p.first_tile + i < p.last_tile) copy_keys(a, p, ring + i * kStageUnits, p.first_tile + i);
-    asm volatile("cp.async.commit_group;" ::: "memory");
-  }
   int stage = 0;
   for (int tile = p.first_tile; tile < p.last_tile; ++tile) {
     asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 2) : "memory");
     __syncwarp();
     const int ahead = tile + STAGES - 1;
     const int next = stage == 0 ? STAGES - 1 : stage - 1;
-    if (ahead < p.last_tile) copy_keys(a, p, ring + next * kStageUnits, ahead);
-    asm volatile("cp.async.commit_group;" ::: "memory");
+    if (ahead < p.last_tile) copy_keys<false>(a, p, ring + next * kStageUnits, ahead);
+    commit_copies();
     attend_tile(p, ring + stage * kStageUnits, tile, q, s);
     if (++stage == STAGES) stage = 0;
   }
   asm volatile("cp.async.wait_group 0;" ::: "memory");
   __syncwarp();
+}
+
+#if ATT_CLUSTER == 0
+/// The piece that begins at `unit` in a run that ends at `end`.
+__device__ __forceinline__ Piece piece_at(const AttentionArguments& a, const DecodeWork& work,
+                                          int unit, int end) {
+  Piece p;
+  p.sequence = work.sequence_of(unit);
+  const int count = decode_tiles(a, p.sequence);
+  const int base = work.tiles[p.sequence] * kPairs;
+  p.pair = (unit - base) / count;
+  p.first = base + p.pair * count, p.last = p.first + count;
+  p.from = work.block_of(p.first), p.to = work.block_of(p.last - 1);
+  p.row = a.query_start[p.sequence];
+  p.keys = a.kv_len[p.sequence];
+  p.first_key = first_visible(p.keys - 1);
+  const int tile0 = p.first_key / kTileKeys;
+  p.first_tile = tile0 + unit - p.first;
+  p.last_tile = tile0 + (p.last < end ? p.last : end) - p.first;
+  return p;
 }
 
 extern "C" __global__ void __launch_bounds__(kDecodeWarps * 32, 1)
@@ -389,34 +526,117 @@ extern "C" __global__ void __launch_bounds__(kDecodeWarps * 32, 1)
                      uint8_t* out, float* partials, uint32_t* flags) {
   extern __shared__ __align__(1024) uint4 shared[];
   __shared__ int tiles[ATT_MAX_SEQUENCES];
+  allow_next_kernel();
   const AttentionArguments a = {q, query_start, kv_len, block_table, sequences, cache, out};
   const DecodeWork work = find_work(a, tiles);
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-  if (blockIdx.x >= work.blocks) return;
-  const int64_t end = work.begin_of(blockIdx.x + 1);
+  const int block = blockIdx.x;
+  if (block >= work.blocks) return await_last_kernel();
   constexpr int kRing = STAGES * kStageUnits;
   uint4* ring = shared + threadIdx.x / 32 * kRing;
   float* scratch = reinterpret_cast<float*>(shared);
-  for (int64_t unit = work.begin_of(blockIdx.x); unit < end;) {
-    Piece p;
-    p.sequence = work.sequence_of(unit);
-    const int count = decode_tiles(a, p.sequence);
-    const int64_t base = int64_t{tiles[p.sequence]} * kPairs;
-    p.pair = static_cast<int>((unit - base) / count);
-    const int64_t first = base + int64_t{p.pair} * count, last = first + count;
-    p.row = query_start[p.sequence];
-    p.keys = kv_len[p.sequence];
-    p.first_key = first_visible(p.keys - 1);
-    const int tile0 = p.first_key / kTileKeys;
-    p.first_tile = tile0 + static_cast<int>(unit - first);
-    p.last_tile = tile0 + static_cast<int>((last < end ? last : end) - first);
+  const int end = work.begin_of(block + 1);
+  Piece p = piece_at(a, work, work.begin_of(block), end);
+  start_copies<true>(a, p, ring);
+  const LastKey late(a, p);
+  await_last_kernel();
+  late.copy(ring);
+  bool settle = true;
+  while (true) {
     Sums s;
-    attend_piece(a, p, ring, s);
-    merge_warps(s, scratch, kRing * 4);
-    finish(a, p, work, scratch, kRing * 4, partials, flags, first, last);
-    unit = last < end ? last : end;
+    attend_piece(a, p, ring, s, settle);
+    settle = false;
+    leave_sums(s, scratch + threadIdx.x / 32 * (kRing * 4));
+    finish(a, p, work, scratch, kRing * 4, partials, flags);
+    if (p.last >= end) break;
+    p = piece_at(a, work, p.last, end);
+    start_copies<false>(a, p, ring);
   }
 }
+#else
+/// Adds the sums of all warps of a cluster, read where they lie. A thread takes a block's four
+/// warps, eight neighbours the eight blocks; every block finishes a slice of the output.
+__device__ __forceinline__ void finish_cluster(const AttentionArguments& a, const Piece& p,
+                                               const float* scratch, int stride, int rank) {
+  static_assert(ATT_CLUSTER == 8 && kDecodeWarps == 4, "one load a warp, one lane a block");
+  const uint32_t here = static_cast<uint32_t>(__cvta_generic_to_shared(scratch));
+  uint32_t there;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(here), "r"(threadIdx.x % 8));
+  const auto load = [&](int warp, int i) {
+    float x;
+    asm volatile("ld.shared::cluster.f32 %0, [%1];"
+                 : "=f"(x)
+                 : "r"(there + (warp * stride + i) * 4));
+    return x;
+  };
+  for (int i = rank * 16 + threadIdx.x / 8; i < kSumUnits; i += 128) {
+    const int row = i / (ATT_PAD / 4);
+    float4 v[kDecodeWarps];
+    float top[kDecodeWarps], sum[kDecodeWarps];
+#pragma unroll
+    for (int w = 0; w < kDecodeWarps; ++w) {
+      asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
+                   : "=f"(v[w].x), "=f"(v[w].y), "=f"(v[w].z), "=f"(v[w].w)
+                   : "r"(there + (w * stride + i * 4) * 4));
+      top[w] = load(w, kRows * ATT_PAD + row);
+      sum[w] = load(w, kRows * ATT_PAD + kRows + row);
+    }
+    float most = fmaxf(fmaxf(top[0], top[1]), fmaxf(top[2], top[3]));
+#pragma unroll
+    for (int d = 4; d > 0; d /= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, d));
+    float4 out = make_float4(0, 0, 0, 0);
+    float total = 0;
+#pragma unroll
+    for (int w = 0; w < kDecodeWarps; ++w) {
+      const float weight = exp2_fast(top[w] - most);
+      total += sum[w] * weight;
+      out.x += v[w].x * weight, out.y += v[w].y * weight;
+      out.z += v[w].z * weight, out.w += v[w].w * weight;
+    }
+#pragma unroll
+    for (int d = 4; d > 0; d /= 2) {
+      total += __shfl_xor_sync(~0u, total, d);
+      out.x += __shfl_xor_sync(~0u, out.x, d), out.y += __shfl_xor_sync(~0u, out.y, d);
+      out.z += __shfl_xor_sync(~0u, out.z, d), out.w += __shfl_xor_sync(~0u, out.w, d);
+    }
+    if (threadIdx.x % 8 == 0) {
+      store_output(a, p, row, i % (ATT_PAD / 4) * 4, out, ATT_V_SCALE / total);
+    }
+  }
+}
+
+/// A cluster a sequence and pair: for few sequences, whose time is latency. Nothing goes through
+/// memory.
+extern "C" __global__ void __launch_bounds__(kDecodeWarps * 32, 1)
+    attention_decode_cluster(const uint8_t* q, const int* query_start, const int* kv_len,
+                             const int* block_table, const int* sequences, const uint8_t* cache,
+                             uint8_t* out) {
+  extern __shared__ __align__(1024) uint4 shared[];
+  allow_next_kernel();
+  const AttentionArguments a = {q, query_start, kv_len, block_table, sequences, cache, out};
+  const int rank = blockIdx.x % ATT_CLUSTER, item = blockIdx.x / ATT_CLUSTER;
+  Piece p;
+  p.sequence = item / kPairs, p.pair = item % kPairs;
+  const int count = p.sequence < *sequences ? decode_tiles(a, p.sequence) : 0;
+  if (count == 0) return await_last_kernel();  // all blocks of the cluster
+  constexpr int kRing = STAGES * kStageUnits;
+  uint4* ring = shared + threadIdx.x / 32 * kRing;
+  float* scratch = reinterpret_cast<float*>(shared);
+  p.row = query_start[p.sequence];
+  p.keys = kv_len[p.sequence];
+  p.first_key = first_visible(p.keys - 1);
+  const int tile0 = p.first_key / kTileKeys;
+  p.first_tile = tile0 + count * rank / ATT_CLUSTER;
+  p.last_tile = tile0 + count * (rank + 1) / ATT_CLUSTER;
+  start_copies<true>(a, p, ring);
+  const LastKey late(a, p);
+  await_last_kernel();
+  late.copy(ring);
+  Sums s;
+  attend_piece(a, p, ring, s, true);
+  leave_sums(s, scratch + threadIdx.x / 32 * (kRing * 4));
+  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
+  finish_cluster(a, p, scratch, kRing * 4, rank);
+  // Sums stay until every block has read them.
+  asm volatile("barrier.cluster.arrive.relaxed;\nbarrier.cluster.wait;" ::: "memory");
+}
+#endif

@@ -1,14 +1,20 @@
 // Paged attention of sequences with several query tokens, for Hopper: bound by the tensor cores.
 //
 // A block takes 128 query tokens of one head: one warpgroup copies keys and values, two of 64 rows
-// each multiply and keep the softmax. Keys come page by page with 16-byte copies, which fill with
-// zeros what lies outside the sequence (a tensor map could not, and stale cells may hold NaN) and
-// widen an e4m3 cache to bf16 on their way. The product with the values of one tile and that of
-// the queries with the next tile's keys are in flight together. Blocks stay for the whole launch
-// and find their tiles from query_start, the longest of a sequence first.
+// each multiply and keep the softmax. In flight together are the product of a tile's weights with
+// its values and that of the queries with the next tile's keys; the softmax of the latter runs
+// under the former, and the two warpgroups take turns in asking for products, so that one's
+// softmax runs under the other's products too. Blocks stay for the whole launch and find their
+// tiles from query_start, the longest of a sequence first.
 //
-// Defined by the host beside the common ones: ATT_PAD (64, 128, 256), TILE_KEYS, STAGES and the
-// products wgmma_scores (64 x TILE_KEYS) and wgmma_values (64 x ATT_PAD).
+// With ATT_TMA one thread copies whole pages by tensor map, and the next queries before they are
+// wanted; stale cells (which may hold NaN) are masked as keys and cleared as values. Without, for
+// windows, e4m3 (widened to bf16 on its way) and odd pages, a warpgroup copies 16 bytes at a time,
+// zeros for what lies outside the sequence.
+//
+// Defined by the host beside the common ones: ATT_PAD (64, 128, 256), TILE_KEYS, STAGES, QUERIES
+// (buffers of queries), ATT_TMA, PAGE_ROWS (of a copy) and the products wgmma_scores
+// (64 x TILE_KEYS) and wgmma_values (64 x ATT_PAD).
 #pragma once
 
 #include "attention_common.cuh"
@@ -82,6 +88,7 @@ __device__ __forceinline__ int swizzled(int row, int unit, int rows) {
   return (unit / 8 * rows + row) * 128 + ((unit % 8) ^ (row % 8)) * 16;
 }
 
+#if !ATT_TMA
 /// Two e4m3 in the high bytes of 16 bits each, to bf16: the exponent is 120 too low.
 __device__ __forceinline__ uint32_t widen_pair(uint32_t high_bytes) {
   const uint32_t bits = ((high_bytes >> 4) & 0x07f007f0u) | (high_bytes & 0x80008000u);
@@ -150,7 +157,80 @@ __device__ __forceinline__ void copy_tile(const AttentionArguments& a, const Ite
   }
 #endif
 }
+#endif
 
+#if ATT_TMA
+struct Maps {
+  const void *cache, *queries;
+};
+
+/// A tile of keys or values, page by page.
+__device__ __forceinline__ void load_tile(const AttentionArguments& a, const Maps& maps,
+                                          const Item& it, int tile, bool values, uint8_t* to,
+                                          uint64_t* full, uint64_t policy) {
+  const int* table = a.block_table + int64_t{it.sequence} * ATT_MAX_BLOCKS;
+  const int row = ((values ? ATT_KV_HEADS : 0) + it.head / kGroup) * ATT_BLOCK_TOKENS;
+  barrier_expect(full, kTileBytes);
+#pragma unroll
+  for (int p = 0; p < TILE_KEYS / PAGE_ROWS; ++p) {
+    // Pages beyond the last hold no block of this sequence: the last once more, masked later.
+    const int key = tile * TILE_KEYS + p * PAGE_ROWS;
+    const int page = (key < it.keys ? key : it.keys - 1) / ATT_BLOCK_TOKENS;
+    const int block = table[page];
+#pragma unroll
+    for (int half = 0; half < kHalves; ++half) {
+      tensor_load_3d(to + (half * TILE_KEYS + p * PAGE_ROWS) * 128, maps.cache, half * 64,
+                     row + key % ATT_BLOCK_TOKENS, block, full, policy);
+    }
+  }
+}
+
+/// Tiles of keys and of values alternate in one ring of 2 * STAGES places; by one thread.
+__device__ void produce(const AttentionArguments& a, const Maps& maps, const int* tiles, int total,
+                        int sequences, uint8_t* queries, uint8_t* ring, uint64_t* full,
+                        uint64_t* empty, uint64_t* queries_full, uint64_t* queries_empty) {
+  constexpr int kPlaces = 2 * STAGES;
+  const uint64_t policy = policy_evict_normal();
+  int place = 0, buffer = 0;
+  uint32_t phase = 1, queries_phase = 1;
+  for (int index = blockIdx.x; index < total * ATT_HEADS; index += gridDim.x) {
+    const Item it = item_at(a, tiles, total, sequences, index);
+    barrier_wait(&queries_empty[buffer], queries_phase);
+    barrier_expect(&queries_full[buffer], 2 * kQueryBytes);
+#pragma unroll
+    for (int i = 0; i < 2 * kHalves; ++i) {
+      const int group = i / kHalves, half = i % kHalves;
+      tensor_load_3d(queries + buffer * 2 * kQueryBytes + group * kQueryBytes + half * (64 * 128),
+                     maps.queries, half * 64, it.head, it.row + group * 64, &queries_full[buffer],
+                     policy);
+    }
+    if (++buffer == QUERIES) buffer = 0, queries_phase ^= 1;
+    // Keys run one tile ahead of values, as they are used.
+    const int count = it.last_tile - it.first_tile;
+#pragma unroll 1
+    for (int step = 0; step < 2 * count; ++step) {
+      const bool values = step == 2 * count - 1 || (step > 0 && step % 2 == 0);
+      const int nth = values ? (step - 1) / 2 : (step + 1) / 2;
+      barrier_wait(&empty[place], phase);
+      load_tile(a, maps, it, it.last_tile - 1 - nth, values, ring + place * kTileBytes,
+                &full[place], policy);
+      if (++place == kPlaces) place = 0, phase ^= 1;
+    }
+  }
+}
+
+/// Values of a tile beyond the sequence to zeros: their weights are zero, but NaN x 0 is NaN. Each
+/// warpgroup clears for itself, so that none waits for the other.
+__device__ __forceinline__ void clear_values(const Item& it, int tile, int group, uint8_t* values) {
+  const int first = it.keys - tile * TILE_KEYS;
+  for (int i = first * kRowUnits + threadIdx.x % 128; i < TILE_KEYS * kRowUnits; i += 128) {
+    *reinterpret_cast<uint4*>(values + swizzled(i / kRowUnits, i % kRowUnits, TILE_KEYS)) =
+        make_uint4(0, 0, 0, 0);
+  }
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+  named_barrier(2 + group, 128);
+}
+#else
 /// The copies of this thread but the last `kPending` groups are there for wgmma to see.
 template <int kPending>
 __device__ __forceinline__ void publish(uint64_t* full) {
@@ -182,13 +262,15 @@ __device__ void produce(const AttentionArguments& a, const int* tiles, int total
   }
   if (before >= 0) publish<0>(&full[before]);
 }
+#endif
 
 struct Softmax {
   float top[2] = {-infinity(), -infinity()}, sum[2] = {0, 0}, scale[2];
 
   /// Scores to weights in place; `scale` is what earlier sums are to be multiplied by.
+  template <bool kMasked>
   __device__ __forceinline__ void update(float (&s)[TILE_KEYS / 2], const Item& it, int row,
-                                         int tile, bool masked) {
+                                         int tile) {
     constexpr float kFactor = ATT_SOFTCAP > 0 ? 1.0f : kScoreScale * kLog2E;
     const int t = threadIdx.x % 4;
 #pragma unroll
@@ -201,7 +283,7 @@ struct Softmax {
       for (int i = 0; i < TILE_KEYS / 4; ++i) {
         float& x = s[i / 2 * 4 + half * 2 + i % 2];
         if (ATT_SOFTCAP > 0) x = score_exponent(x);
-        if (masked) {
+        if (kMasked) {
           const int key = tile * TILE_KEYS + i / 2 * 8 + t * 2 + i % 2;
           if (key > last || key < first) x = -infinity();
         }
@@ -224,6 +306,7 @@ struct Softmax {
   }
 };
 
+#if !ATT_TMA
 /// 64 query rows to shared memory, zeros beyond them; by one warpgroup.
 __device__ __forceinline__ void load_queries(const AttentionArguments& a, const Item& it, int group,
                                              uint8_t* to) {
@@ -241,6 +324,7 @@ __device__ __forceinline__ void load_queries(const AttentionArguments& a, const 
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
   named_barrier(2 + group, 128);
 }
+#endif
 
 __device__ __forceinline__ void multiply_scores(float (&s)[TILE_KEYS / 2], const uint8_t* queries,
                                                 const uint8_t* keys) {
@@ -295,30 +379,69 @@ struct Places {
   }
 };
 
-/// Scores of a tile to the operand of the product with its values.
-__device__ __forceinline__ void weigh(float (&s)[TILE_KEYS / 2], float (&out)[ATT_PAD / 2],
-                                      uint32_t (&w)[TILE_KEYS / 4], Softmax& m, const Item& it,
-                                      int row, int tile) {
-  const int low = it.position + row / 64 * 64;
-  const bool masked = (tile + 1) * TILE_KEYS > low + 1 || (tile + 1) * TILE_KEYS > it.keys ||
-                      (ATT_WINDOW > 0 && tile * TILE_KEYS < first_visible(low + 63));
-  if (masked) {
-    m.update(s, it, row, tile, true);
-  } else {
-    m.update(s, it, row, tile, false);
-  }
+/// Weights of a tile to the operand of the product with its values; sums so far to its scale.
+__device__ __forceinline__ void weigh(const float (&s)[TILE_KEYS / 2], float (&out)[ATT_PAD / 2],
+                                      uint32_t (&w)[TILE_KEYS / 4], const Softmax& m) {
 #pragma unroll
   for (int i = 0; i < TILE_KEYS / 4; ++i) w[i] = pack_bf16(s[i * 2], s[i * 2 + 1]);
 #pragma unroll
   for (int i = 0; i < ATT_PAD / 2; ++i) out[i] *= m.scale[i / 2 % 2];
 }
 
-__device__ void consume(const AttentionArguments& a, const int* tiles, int total, int sequences,
-                        uint8_t* queries, const uint8_t* ring, uint64_t* full, uint64_t* empty) {
-  const int group = threadIdx.x / 128 - 1, lane = threadIdx.x % 32;
-  const int row = group * 64 + threadIdx.x / 32 % 4 * 16 + lane / 4;
-  uint8_t* mine = queries + group * kQueryBytes;
+/// Turns of the two warpgroups in asking for products.
+__device__ __forceinline__ void await_turn(int group) { named_barrier(4 + group, 256); }
+__device__ __forceinline__ void pass_turn(int group) { named_barrier_arrive(5 - group, 256); }
+
+struct Consumer {
+  const uint8_t* queries;
+  const uint8_t* ring;
+  uint64_t *full, *empty;
+  int group, row;
   Places at;
+
+  /// The product with the values of tile + 1 and, under it, the scores and softmax of `tile`.
+  template <bool kMasked>
+  __device__ __forceinline__ void step(float (&s)[TILE_KEYS / 2], float (&out)[ATT_PAD / 2],
+                                       uint32_t (&w)[TILE_KEYS / 4], Softmax& m, const Item& it,
+                                       int tile) {
+    const bool leader = threadIdx.x % 32 == 0;
+    const Places keys = at;
+    at.advance();
+    const Places values = at;
+    at.advance();
+    barrier_wait(&full[keys.place], keys.phase);
+    await_turn(group);
+    wgmma_hold(s);
+    wgmma_hold(out);
+    wgmma_fence();
+    multiply_scores(s, queries, ring + keys.place * kTileBytes);
+    wgmma_commit();
+    barrier_wait(&full[values.place], values.phase);
+    wgmma_fence();  // by hand: the compiler's own, behind a wait, would serialize the products
+    multiply_values(out, w, ring + values.place * kTileBytes);
+    wgmma_commit();
+    pass_turn(group);
+    wgmma_wait<1>();
+    wgmma_hold(s);
+    if (leader) barrier_arrive(&empty[keys.place]);
+    m.update<kMasked>(s, it, row, tile);
+    wgmma_wait<0>();
+    wgmma_hold(out);
+    if (leader) barrier_arrive(&empty[values.place]);
+    weigh(s, out, w, m);
+  }
+};
+
+__device__ void consume(const AttentionArguments& a, const int* tiles, int total, int sequences,
+                        uint8_t* queries, uint8_t* ring, uint64_t* full, uint64_t* empty,
+                        uint64_t* queries_full, uint64_t* queries_empty) {
+  const int group = threadIdx.x / 128 - 1, lane = threadIdx.x % 32;
+  Consumer c;
+  c.ring = ring, c.full = full, c.empty = empty, c.group = group;
+  c.row = group * 64 + threadIdx.x / 32 % 4 * 16 + lane / 4;
+  int buffer = 0;
+  uint32_t queries_phase = 0;
+  if (group == 1) pass_turn(group);  // the first turn is group 0's
   for (int index = blockIdx.x; index < total * ATT_HEADS; index += gridDim.x) {
     const Item it = item_at(a, tiles, total, sequences, index);
     float s[TILE_KEYS / 2], out[ATT_PAD / 2];
@@ -326,69 +449,82 @@ __device__ void consume(const AttentionArguments& a, const int* tiles, int total
     Softmax m;
 #pragma unroll
     for (int i = 0; i < ATT_PAD / 2; ++i) out[i] = 0;
-    load_queries(a, it, group, mine);
-    barrier_wait(&full[at.place], at.phase);
+    c.queries = queries + (buffer * 2 + group) * kQueryBytes;
+#if ATT_TMA
+    barrier_wait(&queries_full[buffer], queries_phase);
+#else
+    load_queries(a, it, group, queries + group * kQueryBytes);
+#endif
+    barrier_wait(&full[c.at.place], c.at.phase);
+    await_turn(group);
     wgmma_hold(s);
     wgmma_fence();
-    multiply_scores(s, mine, ring + at.place * kTileBytes);
+    multiply_scores(s, c.queries, ring + c.at.place * kTileBytes);
     wgmma_commit();
+    pass_turn(group);
     wgmma_wait<0>();
     wgmma_hold(s);
-    if (lane == 0) barrier_arrive(&empty[at.place]);
-    at.advance();
-    // The last tile stands apart: a branch around the asynchronous products would serialize them.
-    for (int tile = it.last_tile - 1; tile > it.first_tile; --tile) {
-      weigh(s, out, w, m, it, row, tile);
-      const Places keys = at;
-      at.advance();
-      const Places values = at;
-      at.advance();
-      barrier_wait(&full[keys.place], keys.phase);
-      wgmma_hold(s);
-      wgmma_hold(out);
-      wgmma_fence();
-      multiply_scores(s, mine, ring + keys.place * kTileBytes);
-      wgmma_commit();
+    if (lane == 0) barrier_arrive(&empty[c.at.place]);
+    c.at.advance();
+    m.update<true>(s, it, c.row, it.last_tile - 1);
+    weigh(s, out, w, m);
+#if ATT_TMA
+    if (it.last_tile * TILE_KEYS > it.keys) {
+      Places values = c.at;
+      if (it.last_tile - it.first_tile > 1) values.advance();
       barrier_wait(&full[values.place], values.phase);
-      multiply_values(out, w, ring + values.place * kTileBytes);
-      wgmma_commit();
-      wgmma_wait<0>();
-      wgmma_hold(s);
-      wgmma_hold(out);
-      if (lane == 0) {
-        barrier_arrive(&empty[keys.place]);
-        barrier_arrive(&empty[values.place]);
-      }
+      clear_values(it, it.last_tile - 1, group, ring + values.place * kTileBytes);
     }
-    weigh(s, out, w, m, it, row, it.first_tile);
-    barrier_wait(&full[at.place], at.phase);
+#endif
+    // Tiles from here down lie wholly before every row of this warpgroup.
+    const int whole = ATT_WINDOW > 0 ? 0 : (it.position + group * 64 + 1) / TILE_KEYS;
+    int tile = it.last_tile - 2;
+    for (; tile >= it.first_tile && tile >= whole; --tile) {
+      c.step<true>(s, out, w, m, it, tile);
+    }
+    for (; tile >= it.first_tile; --tile) c.step<false>(s, out, w, m, it, tile);
+    if (lane == 0) barrier_arrive(&queries_empty[buffer]);
+    if (++buffer == QUERIES) buffer = 0, queries_phase ^= 1;
+    barrier_wait(&full[c.at.place], c.at.phase);
     wgmma_hold(out);
     wgmma_fence();
-    multiply_values(out, w, ring + at.place * kTileBytes);
+    multiply_values(out, w, ring + c.at.place * kTileBytes);
     wgmma_commit();
     wgmma_wait<0>();
     wgmma_hold(out);
-    if (lane == 0) barrier_arrive(&empty[at.place]);
-    at.advance();
+    if (lane == 0) barrier_arrive(&empty[c.at.place]);
+    c.at.advance();
     store_rows(a, it, group, out, m);
   }
 }
 
+#if ATT_TMA
+#define MAP_PARAMETERS \
+  , const __grid_constant__ TensorMap cache_map, const __grid_constant__ TensorMap query_map
+#else
+#define MAP_PARAMETERS
+#endif
+
 extern "C" __global__ void __launch_bounds__(kThreads, 1)
     attention_prefill(const uint8_t* q, const int* query_start, const int* kv_len,
                       const int* block_table, const int* sequences, const uint8_t* cache,
-                      uint8_t* out) {
+                      uint8_t* out MAP_PARAMETERS) {
   extern __shared__ __align__(1024) uint8_t shared[];
-  __shared__ uint64_t full[2 * STAGES], empty[2 * STAGES];
+  __shared__ uint64_t full[2 * STAGES], empty[2 * STAGES], queries_full[2], queries_empty[2];
   __shared__ int tiles[ATT_MAX_SEQUENCES];
   const AttentionArguments a = {q, query_start, kv_len, block_table, sequences, cache, out};
   // Dynamic memory begins after the static: tiles of swizzled rows want multiples of 1024.
   uint8_t* queries = shared + (1024 - shared_address(shared) % 1024) % 1024;
-  uint8_t* ring = queries + 2 * kQueryBytes;
+  uint8_t* ring = queries + QUERIES * 2 * kQueryBytes;
+  launch_dependents();
   if (threadIdx.x == 0) {
     for (int i = 0; i < 2 * STAGES; ++i) {
-      barrier_init(&full[i], 128);
+      barrier_init(&full[i], ATT_TMA ? 1 : 128);
       barrier_init(&empty[i], 8);
+    }
+    for (int i = 0; i < 2; ++i) {
+      barrier_init(&queries_full[i], 1);
+      barrier_init(&queries_empty[i], 8);
     }
     barrier_init_fence();
   }
@@ -396,12 +532,20 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
   const int total = find_tiles(query_start, count, tiles);
   __syncthreads();
   wait_dependencies();
-  launch_dependents();
   if (threadIdx.x < 128) {
-    registers_give<80>();
+#if ATT_TMA
+    registers_give<40>();
+    const Maps maps = {&cache_map, &query_map};
+    if (threadIdx.x == 0) {
+      produce(a, maps, tiles, total, count, queries, ring, full, empty, queries_full,
+              queries_empty);
+    }
+#else
+    registers_give<72>();
     produce(a, tiles, total, count, ring, full, empty);
+#endif
   } else {
-    registers_take<208>();
-    consume(a, tiles, total, count, queries, ring, full, empty);
+    registers_take<ATT_TMA ? 232 : 216>();
+    consume(a, tiles, total, count, queries, ring, full, empty, queries_full, queries_empty);
   }
 }
