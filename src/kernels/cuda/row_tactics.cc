@@ -52,8 +52,8 @@ RowGeometry row_geometry(int64_t width, int64_t most_vec) {
   if (chunks <= 64) {
     g.rows = 4;
   } else {
-    const int64_t wanted = chunks <= 1024 ? (chunks + 1) / 2 : chunks / 2;
-    g.threads = std::clamp<int64_t>((wanted + 31) / 32 * 32, 128, chunks > 4096 ? 1024 : 512);
+    const int64_t wanted = (chunks + 1) / 2;
+    g.threads = std::clamp<int64_t>((wanted + 31) / 32 * 32, 128, 1024);
   }
   g.items = (chunks + g.threads - 1) / g.threads;
   return g;
@@ -147,11 +147,11 @@ constexpr Tactic make(std::string_view name, OpKind op, int sm, bool (*supports)
 
 // e4m3 conversions need sm_89.
 constexpr std::array kTactics = {
-    make("cuda.norm.v1", OpKind::kNorm, 80, norm_ok, plan_norm),
-    make("cuda.norm_fp8.v1", OpKind::kNorm, 89, norm_quant_ok, plan_norm),
-    make("cuda.add_norm.v1", OpKind::kAddNorm, 80, norm_ok, plan_norm),
-    make("cuda.add_norm_fp8.v1", OpKind::kAddNorm, 89, norm_quant_ok, plan_norm),
-    make("cuda.quantize.v1", OpKind::kQuantize, 89, norm_quant_ok, plan_norm),
+    make("cuda.norm.v2", OpKind::kNorm, 80, norm_ok, plan_norm),
+    make("cuda.norm_fp8.v2", OpKind::kNorm, 89, norm_quant_ok, plan_norm),
+    make("cuda.add_norm.v2", OpKind::kAddNorm, 80, norm_ok, plan_norm),
+    make("cuda.add_norm_fp8.v2", OpKind::kAddNorm, 89, norm_quant_ok, plan_norm),
+    make("cuda.quantize.v2", OpKind::kQuantize, 89, norm_quant_ok, plan_norm),
     make("cuda.embedding.v1", OpKind::kEmbedding, 80, copy_rows_ok, plan_copy_rows),
     make("cuda.gather_rows.v1", OpKind::kGatherRows, 80, copy_rows_ok, plan_copy_rows),
     make("cuda.rope_table.v1", OpKind::kRopeTable, 80, rope_table_ok, plan_rope_table),

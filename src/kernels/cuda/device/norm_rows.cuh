@@ -97,10 +97,25 @@ __device__ __forceinline__ float quantize_row(float (&x)[ITEMS][VEC], float* scr
   }
   float scale = row_reduce<LargestOf, ROW_THREADS>(largest, scratch) / 448.0f;
   if (scale == 0.0f) scale = 1.0f;
+  // The reciprocal's product and one correction round as division does (Markstein 1990), in a tenth
+  // of its instructions; scales at the ends of the range, and NaN, take the long way.
+  const bool middling = scale > 1e-30f && scale < 1e30f;
+  const float inverse = 1.0f / scale;
+  if (middling) {
 #pragma unroll
-  for (int i = 0; i < ITEMS; ++i) {
+    for (int i = 0; i < ITEMS; ++i) {
 #pragma unroll
-    for (int j = 0; j < VEC; ++j) x[i][j] = x[i][j] / scale;
+      for (int j = 0; j < VEC; ++j) {
+        const float quotient = x[i][j] * inverse;
+        x[i][j] = fmaf(fmaf(-quotient, scale, x[i][j]), inverse, quotient);
+      }
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < ITEMS; ++i) {
+#pragma unroll
+      for (int j = 0; j < VEC; ++j) x[i][j] = x[i][j] / scale;
+    }
   }
   return scale;
 }
