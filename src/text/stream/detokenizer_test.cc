@@ -35,11 +35,11 @@ std::vector<int32_t> random_ids(const Tokenizer& tokenizer, std::mt19937& random
     switch (random() % 5) {
       case 0: ids.push_back(static_cast<int32_t>(random() % 8)); break;
       case 1: ids.push_back(static_cast<int32_t>(random() % 300) % size); break;
-      case 2:
-        for (const int32_t id :
-             tokenizer.encode("日 😀é the", {.add_special_tokens = false}).value())
-          ids.push_back(id);
+      case 2: {
+        const auto some = tokenizer.encode("日 😀é the", {.add_special_tokens = false});
+        ids.insert(ids.end(), some->begin(), some->end());
         break;
+      }
       default: ids.push_back(static_cast<int32_t>(random() % static_cast<uint32_t>(size + 3)));
     }
   }
