@@ -22,17 +22,16 @@ struct InspectArguments {
   bool verify = false;
   bool steps = false;
   bool weights = false;
+  bool tactics = false;
 };
 
 double mebibytes(uint64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 
 /// The choice in force at the size the engine was tuned for.
 const TacticChoice& typical_choice(const Program& program, const LaunchRecord& record) {
-  const int64_t opt = program.symbols.empty() ? 0 : program.symbols[0].opt;
-  for (const TacticChoice& choice : record.choices) {
-    if (opt <= choice.upto) return choice;
-  }
-  return record.choices.back();
+  std::vector<int64_t> typical;
+  for (const Symbol& symbol : program.symbols) typical.push_back(symbol.opt);
+  return record.choices[record.choice_at(typical)];
 }
 
 OrderedJson candidates_json(const TacticChoice& choice) {
@@ -236,6 +235,36 @@ std::string steps_text(const Program& program, bool every) {
   return out;
 }
 
+/// "upto 64  sm90.gemm_t64.v1  12.3 us  (cublaslt 13.0 us, x 1.06)".
+std::string choice_line(const TacticChoice& choice) {
+  std::string line = fmt::format("    upto {:>6}  {:<28}", choice.upto, choice.tactic);
+  if (choice.us > 0) line += fmt::format(" {:>9.2f} us", choice.us);
+  for (const engine::Candidate& candidate : choice.candidates) {
+    if (candidate.tactic == choice.tactic) continue;
+    line += fmt::format("  {} {:.2f} ({:.2f}x)", candidate.tactic, candidate.us,
+                        choice.us > 0 ? candidate.us / choice.us : 0);
+  }
+  return line + "\n";
+}
+
+/// What was chosen at each size, once for all steps that chose alike.
+std::string tactics_text(const Program& program) {
+  std::string out;
+  std::map<std::string, int> seen;
+  for (const LaunchRecord& record : program.records) {
+    if (record.choices.size() < 2) continue;
+    std::string text;
+    for (const engine::TensorRef& ref : record.inputs) {
+      text += (text.empty() ? "" : ", ") + type_text(ref.type, program.symbols);
+    }
+    text = fmt::format("  {} {} by {}: {}\n", op_name(record.op), without_numbers(record.name),
+                       program.symbols[static_cast<size_t>(record.symbol)].name, text);
+    for (const TacticChoice& choice : record.choices) text += choice_line(choice);
+    if (seen[text]++ == 0) out += text;
+  }
+  return out;
+}
+
 std::string engine_text(const EngineFile& file, const InspectArguments& arguments) {
   const Manifest& m = file.manifest();
   std::string out = fmt::format(
@@ -257,7 +286,10 @@ std::string engine_text(const EngineFile& file, const InspectArguments& argument
     out += fmt::format("  {:<28} {:>14} bytes  {:016x}\n", section.name, section.bytes,
                        section.checksum);
   }
-  for (const Program& program : m.programs) out += steps_text(program, arguments.steps);
+  for (const Program& program : m.programs) {
+    out += steps_text(program, arguments.steps);
+    if (arguments.tactics) out += tactics_text(program);
+  }
   if (!arguments.weights) return out;
   for (const engine::WeightEntry& weight : m.weights) {
     out += fmt::format("  {:<52} {:<24} {:<20} {:>12} bytes\n", weight.name,
@@ -296,6 +328,8 @@ void add_inspect_command(CLI::App& app, CommandRunner& runner) {
   command->add_flag("--steps", arguments->steps,
                     "show each step instead of one line for all layers");
   command->add_flag("--weights", arguments->weights, "list the weights and their layouts");
+  command->add_flag("--tactics", arguments->tactics,
+                    "what was chosen at each size, beside the other candidates' times");
   command->callback(
       [&runner, arguments] { runner.run = [arguments] { return inspect(*arguments); }; });
 }

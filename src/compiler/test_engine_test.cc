@@ -75,10 +75,9 @@ std::vector<HostValue> run_engine(const engine::EngineFile& file, std::vector<Ho
       const auto& slot = program.arena[static_cast<size_t>(record.workspace)];
       workspace = {base + slot.offset, slot.bytes};
     }
-    size_t choice = 0;
-    while (!symbols.empty() && record.choices[choice].upto < symbols[0]) ++choice;
-    const kernels::Tactic* tactic = kernels::find_tactic(record.choices[choice].tactic);
-    CHECK(tactic != nullptr, record.choices[choice].tactic);
+    const engine::TacticChoice& choice = record.choices[record.choice_at(symbols)];
+    const kernels::Tactic* tactic = kernels::find_tactic(choice.tactic);
+    CHECK(tactic != nullptr, choice.tactic);
     tactic->run({&attrs, ins, outs, workspace, {}, &pool});
   }
   return outputs;

@@ -115,6 +115,23 @@ std::string write_sample(const std::string& path, bool weights = true) {
   return path;
 }
 
+TEST(Manifest, ARecordChoosesByItsSymbol) {
+  LaunchRecord record;
+  record.choices = {{4, "a", 0, {}, {}}, {16, "b", 0, {}, {}}};
+  const std::vector<int64_t> symbols = {2, 5};
+  EXPECT_EQ(record.choice_at(symbols), 0u);
+  record.symbol = 1;
+  EXPECT_EQ(record.choice_at(symbols), 1u);
+  EXPECT_EQ(record.choice_at({}), 0u);
+  EXPECT_EQ(record.choice_at(std::vector<int64_t>{0, 99}), 1u) << "beyond: the last";
+  Manifest manifest = sample_manifest();
+  manifest.programs[0].symbols.push_back({"rows", 0, 1, 2});
+  manifest.programs[0].records[0].symbol = 1;
+  const Result<Manifest> decoded = decode_manifest(encode_manifest(manifest));
+  ASSERT_TRUE(decoded.ok()) << decoded.error().message;
+  EXPECT_EQ(decoded->programs, manifest.programs);
+}
+
 TEST(Manifest, DecodeInvertsEncode) {
   const Manifest manifest = sample_manifest();
   const std::string bytes = encode_manifest(manifest);
@@ -236,6 +253,8 @@ const BadManifest kBadManifests[] = {
      [](Manifest& m) { m.programs[0].records[0].inputs[0].type.dims[0].symbol = 3; }},
     {"factor -1", [](Manifest& m) { m.programs[0].inputs[0].type.dims[0].factor = -1; }},
     {"profile 9/8/32", [](Manifest& m) { m.programs[0].symbols[0].min = 9; }},
+    {"tactics by symbol 3", [](Manifest& m) { m.programs[0].records[0].symbol = 3; }},
+    {"tactics by symbol -1", [](Manifest& m) { m.programs[0].records[0].symbol = -1; }},
     {"more than",
      [](Manifest& m) {
        m.programs[0].inputs[0].type.dims = {1 << 30, 1 << 30, 1 << 30};

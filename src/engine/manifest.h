@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,7 +50,7 @@ struct Candidate {  // what tuning saw
   bool operator==(const Candidate&) const = default;
 };
 
-/// For values of the program's first symbol up to `upto`, run `tactic`.
+/// For values of the record's symbol up to `upto`, run `tactic`.
 struct TacticChoice {
   int64_t upto = 0;
   std::string tactic;
@@ -69,7 +70,18 @@ struct LaunchRecord {
   std::vector<TensorRef> outputs;
   int32_t workspace = -1;             // arena slot, or -1
   std::vector<TacticChoice> choices;  // ascending upto; at least one
+  int16_t symbol = 0;                 // of the program: its value in a step picks the choice
   bool operator==(const LaunchRecord&) const = default;
+
+  /// Index of the choice for a step with these values of the program's symbols.
+  size_t choice_at(std::span<const int64_t> symbols) const {
+    const auto at = static_cast<size_t>(symbol);
+    const int64_t value = at < symbols.size() ? symbols[at] : 0;
+    for (size_t i = 0; i + 1 < choices.size(); ++i) {
+      if (value <= choices[i].upto) return i;
+    }
+    return choices.size() - 1;
+  }
 };
 
 struct Binding {  // a named input or output

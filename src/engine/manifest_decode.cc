@@ -178,6 +178,7 @@ class Decoder {
     out.outputs = each<TensorRef>(*in.outputs(), &Decoder::ref);
     out.workspace = in.workspace();
     out.choices = each<TacticChoice>(*in.choices(), &Decoder::choice);
+    out.symbol = in.symbol();
     return out;
   }
 

@@ -93,7 +93,7 @@ Offset<fb::Record> encode(FlatBufferBuilder& builder, const LaunchRecord& record
   const auto outputs = encode_all<fb::Ref>(builder, record.outputs, encode_ref);
   const auto choices = encode_all<fb::Choice>(builder, record.choices, encode_choice);
   return fb::CreateRecord(builder, op, name, fused, attrs, inputs, outputs, record.workspace,
-                          choices);
+                          choices, record.symbol);
 }
 
 Offset<fb::Program> encode(FlatBufferBuilder& builder, const Program& program) {

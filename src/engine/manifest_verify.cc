@@ -152,9 +152,14 @@ class ProgramVerifier {
       if (!(choice.us >= 0) || std::isinf(choice.us)) return corrupt("time {}", choice.us);
       previous = choice.upto;
     }
-    if (!program_.symbols.empty() && previous < program_.symbols[0].max) {
-      return corrupt("tactics up to {} {}, the profile goes to {}", previous,
-                     program_.symbols[0].name, program_.symbols[0].max);
+    if (program_.symbols.empty() && record.symbol == 0) return ok_status();
+    if (record.symbol < 0 || static_cast<size_t>(record.symbol) >= program_.symbols.size()) {
+      return corrupt("tactics by symbol {} of {}", record.symbol, program_.symbols.size());
+    }
+    const Symbol& symbol = program_.symbols[static_cast<size_t>(record.symbol)];
+    if (previous < symbol.max) {
+      return corrupt("tactics up to {} {}, the profile goes to {}", previous, symbol.name,
+                     symbol.max);
     }
     return ok_status();
   }

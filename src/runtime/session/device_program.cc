@@ -9,20 +9,9 @@ namespace {
 namespace cu = device::cuda;
 using kernels::BoundLaunch;
 
-struct Choice {
-  int64_t upto = 0;
-  std::vector<BoundLaunch> launches;
-};
-
 struct Record {
-  std::vector<Choice> choices;
-
-  const Choice& pick(int64_t size) const {
-    for (const Choice& choice : choices) {
-      if (size <= choice.upto) return choice;
-    }
-    return choices.back();
-  }
+  const engine::LaunchRecord* source = nullptr;
+  std::vector<std::vector<BoundLaunch>> choices;
 };
 
 bool wanted(const BoundLaunch& launch, StepKind kind) {
@@ -92,20 +81,20 @@ Result<Record> DeviceProgram::Impl::bind_record(const engine::LaunchRecord& reco
   if (record.workspace >= 0) {
     bound.workspace = arena.get() + program->arena[static_cast<size_t>(record.workspace)].offset;
   }
-  Record result;
+  Record result{&record, {}};
   for (const engine::TacticChoice& choice : record.choices) {
     if (choice.launches.empty()) {
       return unsupported("{}: '{}' has no launches for {}: the engine was not compiled for a GPU",
                          file->path(), record.name, choice.tactic);
     }
-    Choice made{choice.upto, {}};
+    std::vector<BoundLaunch> made;
     for (const DeviceLaunch& launch : choice.launches) {
       ASSIGN_OR_RETURN(const cu::CuFunction function, modules->function(launch));
       auto one = BoundLaunch::bind(launch, function, bound);
       if (!one.ok()) {
         return one.error().with_context(fmt::format("{}: '{}'", file->path(), record.name));
       }
-      made.launches.push_back(std::move(*one));
+      made.push_back(std::move(*one));
     }
     result.choices.push_back(std::move(made));
   }
@@ -127,7 +116,7 @@ Status DeviceProgram::Impl::bind(const DeviceOperands& operands) {
 
 Status DeviceProgram::Impl::launch_record(const Record& record, std::span<const int64_t> symbols,
                                           StepKind kind, const cu::Stream& stream) const {
-  for (const BoundLaunch& launch : record.pick(symbols.empty() ? 0 : symbols[0]).launches) {
+  for (const BoundLaunch& launch : record.choices[record.source->choice_at(symbols)]) {
     if (wanted(launch, kind)) RETURN_IF_ERROR(launch.launch(symbols, stream));
   }
   return ok_status();

@@ -11,17 +11,12 @@ namespace {
 
 using kernels::Tactic;
 
-struct Choice {
-  int64_t upto = 0;
-  const Tactic* tactic = nullptr;
-};
-
 /// A launch record, resolved: what run() needs and nothing else.
 struct Launch {
   const engine::LaunchRecord* record = nullptr;
   OpAttrs attrs;
-  std::vector<Choice> choices;
-  std::vector<TensorView> inputs;  // data of arena and weights is fixed; shapes change
+  std::vector<const Tactic*> tactics;  // of each choice
+  std::vector<TensorView> inputs;      // data of arena and weights is fixed; shapes change
   std::vector<TensorView> outputs;
   std::span<std::byte> workspace;
 };
@@ -59,11 +54,12 @@ Status check_tactic(const Tactic& tactic, const engine::LaunchRecord& record, co
   return ok_status();
 }
 
-Result<std::vector<Choice>> resolve_choices(const engine::LaunchRecord& record,
-                                            const OpAttrs& attrs, const engine::Program& program,
-                                            const engine::EngineFile& file) {
+Result<std::vector<const Tactic*>> resolve_tactics(const engine::LaunchRecord& record,
+                                                   const OpAttrs& attrs,
+                                                   const engine::Program& program,
+                                                   const engine::EngineFile& file) {
   const std::string& path = file.path();
-  std::vector<Choice> choices;
+  std::vector<const Tactic*> tactics;
   for (const engine::TacticChoice& choice : record.choices) {
     const Tactic* tactic = kernels::find_tactic(choice.tactic);
     if (tactic == nullptr || tactic->run == nullptr) {
@@ -75,9 +71,9 @@ Result<std::vector<Choice>> resolve_choices(const engine::LaunchRecord& record,
     if (Status fits = check_tactic(*tactic, record, attrs, program, file.manifest()); !fits.ok()) {
       return fits.error().with_context(fmt::format("{}: '{}'", path, record.name));
     }
-    choices.push_back({choice.upto, tactic});
+    tactics.push_back(tactic);
   }
-  return choices;
+  return tactics;
 }
 
 }  // namespace
@@ -118,7 +114,7 @@ Status ProgramRunner::Impl::prepare() {
     Launch launch;
     launch.record = &record;
     ASSIGN_OR_RETURN(launch.attrs, parse_attrs(record.op, record.attrs));
-    ASSIGN_OR_RETURN(launch.choices, resolve_choices(record, launch.attrs, *program, *file));
+    ASSIGN_OR_RETURN(launch.tactics, resolve_tactics(record, launch.attrs, *program, *file));
     for (const engine::TensorRef& ref : record.inputs) launch.inputs.push_back(fixed_view(ref));
     for (const engine::TensorRef& ref : record.outputs) launch.outputs.push_back(fixed_view(ref));
     if (record.workspace >= 0) {
@@ -187,11 +183,7 @@ void ProgramRunner::Impl::bind(Launch& launch, std::span<const TensorView> input
 }
 
 const Tactic& ProgramRunner::Impl::pick(const Launch& launch) const {
-  const int64_t size = symbols.empty() ? 0 : symbols.front();
-  for (const Choice& choice : launch.choices) {
-    if (size <= choice.upto) return *choice.tactic;
-  }
-  return *launch.choices.back().tactic;
+  return *launch.tactics[launch.record->choice_at(symbols)];
 }
 
 ProgramRunner::ProgramRunner(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
