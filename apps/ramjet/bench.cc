@@ -290,20 +290,37 @@ Result<int> latency(BenchArguments& a) {
                   100 * json["floor_share"].get<double>(), json["device"].get<std::string>()));
 }
 
+/// The engine's kernels, or without a model those of this machine's GPU, else its CPU.
+Result<KernelReport> kernel_report(const BenchArguments& a) {
+  const bool gpu = !gpu_target().empty() && !a.options.target.starts_with("cpu");
+  if (a.model.empty() && !gpu) return bench_kernels(a.filter, a.threads);
+  ASSIGN_OR_RETURN(const auto engine,
+                   a.model.empty() ? bench_engine(a.options) : load_model(a.model, a.options));
+  return bench_engine_kernels(*engine, a.filter, a.threads);
+}
+
 Result<int> kernels(BenchArguments& a) {
-  ASSIGN_OR_RETURN(KernelReport report, bench_kernels(a.filter, a.threads));
+  ASSIGN_OR_RETURN(KernelReport report, kernel_report(a));
   OrderedJson rows = OrderedJson::array();
-  std::string text = fmt::format("{}: read {:.1f} GB/s, FMA {:.3f} TFLOP/s, AMX {:.3f} TFLOP/s\n",
-                                 report.device, report.ceilings.read_gbps,
-                                 report.ceilings.fma_tflops, report.ceilings.amx_tflops);
+  const Ceilings& c = report.ceilings;
+  std::string text = fmt::format("{}: read {:.1f} GB/s, ", report.device, c.read_gbps);
+  text +=
+      c.gpu_tflops > 0
+          ? fmt::format("bf16 {:.0f} TFLOP/s, fp8 {:.0f} TFLOP/s\n", c.gpu_tflops, c.gpu_fp8_tflops)
+          : fmt::format("FMA {:.3f} TFLOP/s, AMX {:.3f} TFLOP/s\n", c.fma_tflops, c.amx_tflops);
   for (const KernelTiming& k : report.kernels) {
     OrderedJson row = {{"name", k.name},     {"shape", k.shape}, {"us", k.us},
                        {"tflops", k.tflops}, {"tbps", k.tbps},   {"share", k.share}};
     row["baseline"] = nullptr;
     if (!k.baseline.empty()) row["baseline"] = {{"name", k.baseline}, {"us", k.baseline_us}};
     rows.push_back(row);
-    text += fmt::format("{:<36} {:<34} {:>10.1f} us {:>8.3f} TFLOP/s {:>8.4f} TB/s {:>5.1f} %\n",
+    text += fmt::format("{:<36} {:<34} {:>10.1f} us {:>8.3f} TFLOP/s {:>8.4f} TB/s {:>5.1f} %",
                         k.name, k.shape, k.us, k.tflops, k.tbps, 100 * k.share);
+    if (k.baseline_us > 0) {
+      text +=
+          fmt::format("  {} {:.1f} us ({:.2f}x)", k.baseline, k.baseline_us, k.baseline_us / k.us);
+    }
+    text += "\n";
   }
   const OrderedJson machine = machine_facts();
   const OrderedJson json = {{"machine", machine},
@@ -312,7 +329,9 @@ Result<int> kernels(BenchArguments& a) {
                             {"ceilings",
                              {{"read_gbps", report.ceilings.read_gbps},
                               {"fma_tflops", report.ceilings.fma_tflops},
-                              {"amx_tflops", report.ceilings.amx_tflops}}},
+                              {"amx_tflops", report.ceilings.amx_tflops},
+                              {"gpu_tflops", report.ceilings.gpu_tflops},
+                              {"gpu_fp8_tflops", report.ceilings.gpu_fp8_tflops}}},
                             {"kernels", rows}};
   return emit(a, json, text);
 }
@@ -404,7 +423,10 @@ void add_bench_command(CLI::App& app, CommandRunner& runner) {
   command->add_option("--warmup", a->warmup, "rounds not counted")->capture_default_str();
   a = shared();
   command = add_action(*bench, runner, {"kernels", "each kernel against the ceilings", kernels}, a);
+  command->add_option("MODEL", a->model,
+                      "engine or folder whose ops are timed on the GPU (none: a built-in shape)");
   command->add_option("--filter", a->filter, "regular expression over name and shape");
+  add_build_options(*command, a->options);
   a = shared();
   command = add_action(*bench, runner, {"profile", "where a step's time goes", profile}, a);
   command->add_option("MODEL", a->model, "Hugging Face folder or engine")->required();

@@ -73,6 +73,15 @@ void add_build_options(CLI::App& command, BuildOptions& options) {
   command.add_option("--max-num-tokens", options.max_num_tokens, "tokens in a step")
       ->capture_default_str();
   command.add_flag_callback(
+      "--allow-cublaslt",
+      [] {
+        throw CLI::ValidationError(
+            "--allow-cublaslt",
+            "not supported: engines run their own kernels alone; what cuBLASLt takes is timed "
+            "beside them and shown by ramjet inspect --tactics");
+      },
+      "let an engine call cuBLASLt where it is faster (not supported yet)");
+  command.add_flag_callback(
       "--no-tune", [&options] { options.tune = false; }, "choose kernels by the cost model");
   command
       .add_option_function<std::string>(

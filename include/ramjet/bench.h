@@ -20,7 +20,8 @@ struct Ceilings {
   double read_gbps = 0;
   double fma_tflops = 0;  // f32 multiply-add from registers, all threads
   double amx_tflops = 0;  // bf16 tiles from registers, all threads; 0: no AMX
-  // Of a GPU: what large matmuls reach on an H200 by cuBLASLt (bf16, fp8); known, not measured.
+  // Of a GPU: what large matmuls reach on an H200 by cuBLASLt (bf16, fp8); known, but for
+  // bench_engine_kernels(), which measures them.
   double gpu_tflops = 0, gpu_fp8_tflops = 0;
   double best_tflops(bool eight_bit = false) const {
     if (gpu_tflops > 0) return eight_bit ? gpu_fp8_tflops : gpu_tflops;
@@ -51,6 +52,20 @@ Result<KernelReport> bench_kernels(const std::string& filter, int num_threads);
 /// Ceilings of the device that the engine runs on, with a buffer as large as its weights (64 MiB
 /// to 4 GiB).
 Result<Ceilings> measure_ceilings(const Engine& engine, int num_threads);
+
+/// The target of this machine's first GPU ("sm_90a"); empty if there is none that kernels exist
+/// for.
+std::string gpu_target();
+
+/// Times each distinct op of an engine for this machine's GPU, with the kernels it chose, at
+/// several sizes, beside the floor and, for matmuls, cuBLASLt's bare product. Errors:
+/// kUnsupported for an engine for the CPU; kUnavailable.
+Result<KernelReport> bench_engine_kernels(const Engine& engine, const std::string& filter,
+                                          int num_threads);
+
+/// An engine of Llama-3-8B's shape with dummy weights for this machine's GPU, in the cache: what
+/// kernels are measured on where no model is named.
+Result<std::shared_ptr<const Engine>> bench_engine(const BuildOptions& options);
 
 /// What one step must at least do.
 struct StepCost {

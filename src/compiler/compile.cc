@@ -9,7 +9,6 @@
 #include "compiler/emit/write_weights.h"
 #include "compiler/memory/plan.h"
 #include "compiler/sampling_programs.h"
-#include "compiler/tactics/machine.h"
 #include "engine/dummy_weights.h"
 #include "engine/engine_file.h"
 #include "op/fields.h"
@@ -80,7 +79,7 @@ class Emitter {
 
  private:
   const std::vector<engine::TacticChoice>& choices(ir::NodeId id) const {
-    return context_.choices.at(id);
+    return context_.choices.at(id).choices;
   }
 
   /// Bytes of scratch that the node's choices want; on a GPU also plans its launches.
@@ -91,14 +90,18 @@ class Emitter {
     for (ir::ValueId v : node.outputs) outputs.push_back(graph_.value(v).type);
     const kernels::OpDesc desc{node.op, &node.attrs, inputs, outputs, graph_.symbols};
     int64_t bytes = 0;
+    std::map<std::string_view, std::vector<DeviceLaunch>> planned;  // by tactic
     for (const engine::TacticChoice& choice : choices(id)) {
+      if (const auto it = planned.find(choice.tactic); it != planned.end()) {
+        launches_[id].push_back(it->second);
+        continue;
+      }
       const kernels::Tactic* tactic = kernels::find_tactic(choice.tactic);
       if (tactic != nullptr && tactic->plan != nullptr) {
         kernels::DevicePlan plan;
-        kernels::DeviceFacts facts;
-        facts.sm = context_.options->target.sm;
-        tactic->plan(desc, *tactic, facts, plan);
-        launches_[id].push_back(device_code_.add(plan));
+        tactic->plan(desc, *tactic, facts_, plan);
+        planned[choice.tactic] = device_code_.add(plan);
+        launches_[id].push_back(planned[choice.tactic]);
         bytes = std::max(bytes, plan.workspace_bytes);
       }
       if (tactic == nullptr || tactic->workspace_bytes == nullptr) continue;
@@ -155,6 +158,7 @@ class Emitter {
         record.workspace = it->second;
       }
       record.choices = choices(id);
+      record.symbol = context_.choices.at(id).symbol;
       if (auto it = launches_.find(id); it != launches_.end()) {
         for (size_t i = 0; i < record.choices.size(); ++i)
           record.choices[i].launches = it->second[i];
@@ -168,6 +172,7 @@ class Emitter {
   const PassContext& context_;
   engine::Manifest& manifest_;
   MemoryPlan plan_;
+  kernels::DeviceFacts facts_ = kernels::device_facts(context_.options->target);
   DeviceCode& device_code_;                                                // of all programs
   std::map<ir::NodeId, std::vector<std::vector<DeviceLaunch>>> launches_;  // of each choice
   size_t first_weight_ = 0;
@@ -187,9 +192,10 @@ Status write_kernels(DeviceCode& code, const CompileOptions& options, engine::Ma
   return writer.add_section("kernels", section);
 }
 
-/// Programs without weights.
-Status add_programs(std::vector<ir::Graph> graphs, const CompileOptions& options,
+/// Programs without weights. Their operands mean too much to be made up: nothing is timed.
+Status add_programs(std::vector<ir::Graph> graphs, CompileOptions options,
                     engine::Manifest& manifest, DeviceCode& code) {
+  options.tune = false;
   for (ir::Graph& graph : graphs) {
     PassContext context{.options = &options};
     RETURN_IF_ERROR(run_passes(graph, context));
@@ -219,15 +225,24 @@ Result<BuildReport> compile(ir::Graph graph, const WeightSource& weights, engine
   for (const auto& [name, bytes] : assets) {
     RETURN_IF_ERROR(writer.add_section("asset/" + name, bytes));
   }
-  RETURN_IF_ERROR(write_kernels(device_code, options, manifest, writer));
-  RETURN_IF_ERROR(emitter.write(writer, weights));
+  std::vector<PassTime> phases = std::move(context.phases);
+  const auto timed = [&](const char* name, Status status, double since) {
+    phases.push_back({name, (SteadyClock::instance().now_s() - since) * 1e3});
+    return status;
+  };
+  double now = SteadyClock::instance().now_s();
+  RETURN_IF_ERROR(
+      timed("emit.kernels", write_kernels(device_code, options, manifest, writer), now));
+  now = SteadyClock::instance().now_s();
+  RETURN_IF_ERROR(timed("emit.weights", emitter.write(writer, weights), now));
 
   engine::Provenance& provenance = manifest.provenance;
   if (provenance.ramjet_version.empty()) provenance.ramjet_version = RAMJET_VERSION;
   provenance.target = options.target.name();
-  provenance.machine = context.tuned ? machine_name() : "";
+  provenance.machine = context.tuned ? context.machine : "";
   provenance.build_seconds = SteadyClock::instance().now_s() - start;
   BuildReport report{.path = path, .target = provenance.target, .passes = provenance.passes};
+  report.passes.insert(report.passes.end(), phases.begin(), phases.end());
   report.tuned = context.tuned;
   ASSIGN_OR_RETURN(report.bytes, writer.finish(manifest));
   report.seconds = SteadyClock::instance().now_s() - start;

@@ -58,11 +58,19 @@ struct CompileOptions {
   std::function<void(std::string_view stage, double share)> progress;
 };
 
+/// The tactics of a node, by the value of one of the program's symbols.
+struct NodeChoice {
+  int16_t symbol = 0;
+  std::vector<engine::TacticChoice> choices;  // as in engine::LaunchRecord
+};
+
 /// What a pass may read beside the graph, and what it may tell those after it.
 struct PassContext {
   const CompileOptions* options = nullptr;
-  std::map<ir::NodeId, std::vector<engine::TacticChoice>> choices;  // of the tactics pass
+  std::map<ir::NodeId, NodeChoice> choices;  // of the tactics pass
   bool tuned = false;
+  std::string machine;           // that it was tuned on
+  std::vector<PassTime> phases;  // of passes that have some, "tactics.time"
 };
 
 class Pass {

@@ -407,9 +407,10 @@ TEST(Compile, RefusesWhatItCannotBuild) {
 }
 
 TEST(Choose, BucketsDoubleUpToTheMaximum) {
-  EXPECT_EQ(buckets(std::vector<Symbol>{{"t", 1, 4, 20}}),
-            (std::vector<int64_t>{1, 2, 4, 8, 16, 20}));
-  EXPECT_EQ(buckets({}), std::vector<int64_t>{1});
+  EXPECT_EQ(buckets(20, false), (std::vector<int64_t>{1, 2, 4, 8, 16, 20}));
+  EXPECT_EQ(buckets(1, false), std::vector<int64_t>{1});
+  EXPECT_EQ(buckets(200, true),
+            (std::vector<int64_t>{1, 2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 200}));
 }
 
 }  // namespace

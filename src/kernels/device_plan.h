@@ -21,6 +21,10 @@ struct DeviceFacts {
   int multiprocessors = 132;
   int64_t shared_bytes = 227 << 10;  // most a block may have
   int64_t l2_bytes = 50 << 20;
+  // What the cost model thinks it reaches.
+  double tbps = 4.3;
+  double bf16_tflops = 790;
+  double fp8_tflops = 1350;
 };
 
 /// One translation unit; all sources of cuda/device are its headers, of those it includes.

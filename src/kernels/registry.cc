@@ -85,6 +85,23 @@ bool Target::runs_here() const {
 
 Target Target::best() { return gpu().value_or(host()); }
 
+DeviceFacts device_facts(const Target& target) {
+  DeviceFacts facts;
+  facts.sm = target.sm;
+  if (target.sm == 80) {  // A100
+    facts = {80, 108, 163 << 10, 40 << 20, 1.8, 280, 0};
+  } else if (target.sm == 89) {  // L40S
+    facts = {89, 142, 99 << 10, 96 << 20, 0.8, 330, 660};
+  }
+  if (!target.is_gpu() || !target.runs_here()) return facts;
+  const auto devices = device::cuda::list_devices();
+  if (!devices.ok() || devices->empty()) return facts;
+  facts.multiprocessors = devices->front().multiprocessors;
+  facts.shared_bytes = devices->front().shared_bytes;
+  facts.l2_bytes = devices->front().l2_bytes;
+  return facts;
+}
+
 Target Target::host() {
   static const Target target = [] {
     Isa isa = cpu::machine_isa();

@@ -41,6 +41,9 @@ struct Target {
   static Target best();
 };
 
+/// Of this machine's first GPU where the target runs on it, else of its arch's flagship.
+DeviceFacts device_facts(const Target& target);
+
 /// How a weight operand lies in the engine. Names are versioned: a changed layout is a new name.
 struct WeightLayout {
   std::string_view name;  // "row_major", "cpu.n16k2.v1", ...
@@ -65,6 +68,9 @@ struct Tactic {
   int sm = 0;                    // least GPU architecture; 0: runs on the CPU
   int variant = 0;               // what the planner makes of it: a tile size, say
   DevicePlanner plan = nullptr;  // on a GPU
+  /// Microseconds that the cost model expects with the symbols at these values; null: unknown.
+  double (*cost_us)(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
+                    std::span<const int64_t> symbols) = nullptr;
 };
 
 /// Candidates for the op on the target, best priority first. On the CPU the reference tactic is the

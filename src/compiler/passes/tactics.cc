@@ -1,20 +1,25 @@
-// tactics: which kernel runs each node, for each bucket of the program's first symbol. Candidates
-// are timed if the engine is built for this machine; reference tactics are never timed and serve
-// only where nothing else does.
+// tactics: which kernel runs each node, for each bucket of the symbol that its rows follow.
+// Candidates are timed if the engine is built for this machine; reference tactics are never timed
+// and serve only where nothing else does.
 #include <algorithm>
+#include <map>
 
+#include "base/clock.h"
 #include "compiler/passes/passes.h"
 #include "compiler/rewrite.h"
 #include "compiler/tactics/choose.h"
+#include "compiler/tactics/cpu_timer.h"
+#include "compiler/tactics/device_timer.h"
 
 namespace ramjet::compiler {
 namespace {
 
 using kernels::Tactic;
 
-struct NodeDesc {
+struct NodeDesc {  // stays where it is: desc borrows from it
   std::vector<TensorType> inputs, outputs;
   kernels::OpDesc desc;
+  std::vector<const Tactic*> candidates;
 };
 
 /// Tactics that can run the node, the preferred first. Only a stored weight can be laid out, so a
@@ -34,13 +39,25 @@ std::vector<const Tactic*> candidates(const ir::Graph& graph, const ir::Node& no
 }
 
 /// The choice at the symbol's optimum: what the graph's text shows.
-const std::string& typical(const std::vector<engine::TacticChoice>& choices,
-                           const ir::Graph& graph) {
-  const int64_t at = graph.symbols.empty() ? 1 : graph.symbols[0].opt;
-  for (const engine::TacticChoice& choice : choices) {
-    if (at <= choice.upto) return choice.tactic;
+const std::string& typical(const NodeChoice& choice, const ir::Graph& graph) {
+  const auto symbol = static_cast<size_t>(choice.symbol);
+  const int64_t at = graph.symbols.empty() ? 1 : graph.symbols[symbol].opt;
+  for (const engine::TacticChoice& each : choice.choices) {
+    if (at <= each.upto) return each.tactic;
   }
-  return choices.back().tactic;
+  return choice.choices.back().tactic;
+}
+
+/// Null where the engine is for another machine, or times are not wanted.
+Result<std::unique_ptr<TacticTimer>> make_timer(const CompileOptions& options) {
+  std::unique_ptr<TacticTimer> timer;
+  if (!options.tune || !options.target.runs_here()) return timer;
+  if (!options.target.is_gpu()) {
+    timer = std::make_unique<CpuTimer>(options.num_threads);
+    return timer;
+  }
+  ASSIGN_OR_RETURN(timer, DeviceTimer::create(options.target, options.num_threads));
+  return timer;
 }
 
 class Tactics final : public Pass {
@@ -49,34 +66,67 @@ class Tactics final : public Pass {
   bool required() const override { return true; }
   Result<bool> run(ir::Graph& graph, PassContext& context) override {
     const CompileOptions& options = *context.options;
-    std::unique_ptr<TacticTimer> timer;
-    if (options.tune && options.target.runs_on(kernels::Target::host())) {
-      timer = std::make_unique<TacticTimer>(options.num_threads);
-    }
-    size_t done = 0;
+    ASSIGN_OR_RETURN(const auto timer, make_timer(options));
+    Chooser chooser{timer.get(), std::nullopt};
+    if (options.target.is_gpu()) chooser.facts = kernels::device_facts(options.target);
+    std::map<ir::NodeId, NodeDesc> descs;
     for (ir::NodeId id : graph.order()) {
-      ir::Node& node = graph.node(id);
-      NodeDesc types;
-      for (ir::ValueId v : node.inputs) types.inputs.push_back(graph.value(v).type);
-      for (ir::ValueId v : node.outputs) types.outputs.push_back(graph.value(v).type);
-      const kernels::OpDesc desc{node.op, &node.attrs, types.inputs, types.outputs, graph.symbols};
-      const auto found = candidates(graph, node, desc, context.options->target);
-      if (found.empty()) {
-        std::string shapes;
-        for (const TensorType& type : types.inputs) {
-          shapes += (shapes.empty() ? "" : ", ") + type_text(type, graph.symbols);
-        }
-        return unsupported("no kernel for {} '{}' of {} on {}", op_name(node.op), node.name, shapes,
-                           context.options->target.name());
-      }
-      context.choices[id] = choose_tactics(found, desc, timer.get());
-      node.tactic = typical(context.choices[id], graph);
-      context.tuned |= context.choices[id][0].us > 0;
-      const double share = static_cast<double>(++done) / static_cast<double>(graph.order().size());
-      if (options.progress && timer != nullptr) options.progress("tuning", share);
+      RETURN_IF_ERROR(find_candidates(graph, id, options.target, descs[id]));
     }
-    if (timer != nullptr) timer->save();
+    RETURN_IF_ERROR(prepare(descs, chooser, context));
+    const double start = SteadyClock::instance().now_s();
+    double done = 0;
+    for (const auto& [id, node] : descs) {
+      ASSIGN_OR_RETURN(NodeChoice chosen, choose_tactics(node.candidates, node.desc, chooser));
+      graph.node(id).tactic = typical(chosen, graph);
+      context.tuned |= chosen.choices[0].us > 0;
+      context.choices[id] = std::move(chosen);
+      if (options.progress && timer) {
+        options.progress("timing", ++done / static_cast<double>(descs.size()));
+      }
+    }
+    if (timer) {
+      timer->save();
+      context.machine = timer->machine();
+      context.phases.push_back({"tactics.time", (SteadyClock::instance().now_s() - start) * 1e3});
+    }
     return true;
+  }
+
+ private:
+  static Status find_candidates(const ir::Graph& graph, ir::NodeId id,
+                                const kernels::Target& target, NodeDesc& node) {
+    const ir::Node& n = graph.node(id);
+    for (ir::ValueId v : n.inputs) node.inputs.push_back(graph.value(v).type);
+    for (ir::ValueId v : n.outputs) node.outputs.push_back(graph.value(v).type);
+    node.desc = {n.op, &n.attrs, node.inputs, node.outputs, graph.symbols};
+    node.candidates = candidates(graph, n, node.desc, target);
+    if (!node.candidates.empty()) return ok_status();
+    std::string shapes;
+    for (const TensorType& type : node.inputs) {
+      shapes += (shapes.empty() ? "" : ", ") + type_text(type, graph.symbols);
+    }
+    return unsupported("no kernel for {} '{}' of {} on {}", op_name(n.op), n.name, shapes,
+                       target.name());
+  }
+
+  /// Tells the timer of everything, so that it compiles in parallel.
+  static Status prepare(const std::map<ir::NodeId, NodeDesc>& descs, const Chooser& chooser,
+                        PassContext& context) {
+    if (chooser.timer == nullptr) return ok_status();
+    const double start = SteadyClock::instance().now_s();
+    std::vector<TimingJob> jobs;
+    for (const auto& [id, node] : descs) {
+      for (TimingJob& job : timing_jobs(node.candidates, node.desc, chooser)) {
+        jobs.push_back(std::move(job));
+      }
+    }
+    const auto progress = [&](double share) {
+      if (context.options->progress) context.options->progress("compiling", share);
+    };
+    RETURN_IF_ERROR(chooser.timer->prepare(jobs, progress));
+    context.phases.push_back({"tactics.compile", (SteadyClock::instance().now_s() - start) * 1e3});
+    return ok_status();
   }
 };
 

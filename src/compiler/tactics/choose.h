@@ -1,21 +1,40 @@
-// Choosing tactics for one node: by time where there is a timer and a choice, else by priority.
+// Choosing tactics for one node: by time where there is a timer and a choice, else by the cost
+// model of a GPU's tactics, else by priority.
+//
+// All choices of a node use one weight layout: the one whose best tactics are fastest on
+// (geometric) average over the buckets.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
-#include "compiler/tactics/timing.h"
-#include "engine/manifest.h"
+#include "compiler/compiler.h"
+#include "compiler/tactics/tactic_timer.h"
 
 namespace ramjet::compiler {
 
-/// 1, 2, 4, .. up to the largest value of the program's first symbol, that value last.
-std::vector<int64_t> buckets(std::span<const Symbol> symbols);
+struct Chooser {
+  TacticTimer* timer = nullptr;               // null: nothing is timed
+  std::optional<kernels::DeviceFacts> facts;  // of a GPU target
+};
 
-/// `candidates`: not empty, preferred first. All choices use one weight layout: the one whose best
-/// tactics are fastest on (geometric) average over the buckets. `timer` null: the first candidate.
-std::vector<engine::TacticChoice> choose_tactics(std::span<const kernels::Tactic* const> candidates,
-                                                 const kernels::OpDesc& desc, TacticTimer* timer);
+/// Sizes that get a choice of their own, up to `most`, that value last: 1, 2, 4, 8, .. and, where
+/// `fine`, what lies between from 32 on: 48, 80, 96, 112, 160, .. 448, then 768, 1536, ..
+std::vector<int64_t> buckets(int64_t most, bool fine);
+
+/// The symbol whose value picks the node's choice: the first that its results have, else that its
+/// operands have.
+int16_t choice_symbol(const kernels::OpDesc& desc);
+
+/// What choose_tactics() may ask the timer for. `candidates`: not empty, preferred first; they and
+/// `desc` are borrowed.
+std::vector<TimingJob> timing_jobs(std::span<const kernels::Tactic* const> candidates,
+                                   const kernels::OpDesc& desc, const Chooser& chooser);
+
+/// Errors: those of the timer.
+Result<NodeChoice> choose_tactics(std::span<const kernels::Tactic* const> candidates,
+                                  const kernels::OpDesc& desc, const Chooser& chooser);
 
 }  // namespace ramjet::compiler

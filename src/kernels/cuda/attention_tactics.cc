@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/cuda_tactics.h"
+#include "kernels/cuda/device_cost.h"
 #include "kernels/cuda/plan_util.h"
 #include "kernels/paging.h"
 
@@ -244,32 +245,37 @@ constexpr Tactic kTactics[] = {
      .priority = 20,
      .supports = supports_sm90,
      .sm = 90,
-     .plan = plan_sm90},
+     .plan = plan_sm90,
+     .cost_us = attention_cost},
     {.name = "cuda.attention_sm90_cluster.v1",
      .op = OpKind::kPagedAttention,
      .priority = 19,
      .supports = supports_sm90,
      .sm = 90,
      .variant = 8,
-     .plan = plan_sm90},
+     .plan = plan_sm90,
+     .cost_us = attention_cost},
     {.name = "cuda.attention_split_bf16.v2",
      .op = OpKind::kPagedAttention,
      .priority = 10,
      .supports = supports_bf16,
      .sm = 80,
-     .plan = plan_split},
+     .plan = plan_split,
+     .cost_us = attention_split_cost},
     {.name = "cuda.attention_split_fp8.v2",
      .op = OpKind::kPagedAttention,
      .priority = 10,
      .supports = supports_fp8,
      .sm = 89,
-     .plan = plan_split},
+     .plan = plan_split,
+     .cost_us = attention_split_cost},
     {.name = "cuda.attention_any.v1",
      .op = OpKind::kPagedAttention,
      .priority = 1,
      .supports = supports_any,
      .sm = 80,
-     .plan = plan_any},
+     .plan = plan_any,
+     .cost_us = attention_any_cost},
 };
 
 }  // namespace

@@ -15,6 +15,9 @@
 
 namespace ramjet::kernels::cuda {
 
+/// Parts of Tactic::variant.
+inline constexpr int kGemmTileMask = 0xffff, kGemmSlimBit = 1 << 16, kGemmClusterBit = 1 << 17;
+
 /// An operand of the epilogue: [T, N], [N], [T, 1] or one element.
 struct GemmOperand {
   DType dtype = DType::kBf16;  // or f32

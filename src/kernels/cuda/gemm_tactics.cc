@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "kernels/cuda/cuda_tactics.h"
+#include "kernels/cuda/device_cost.h"
 #include "kernels/cuda/gemm_sm90.h"
 #include "kernels/cuda/pointwise_codegen.h"
 
@@ -96,7 +97,6 @@ bool supports(const OpDesc& desc) {
 }
 
 /// Of Tactic::variant: the token tile in the low bits.
-constexpr int kTileMask = 0xffff, kSlimBit = 1 << 16, kPairOfBlocksBit = 1 << 17;
 
 /// Pairs of blocks share a tile of tokens: an even number of tiles of 128 rows.
 template <int kAccumulators, int kBlockT>
@@ -110,9 +110,9 @@ GemmSm90Config config_of(const OpDesc& desc, const Tactic& tactic, const DeviceF
   config.n = desc.inputs[1].dims[0].offset;
   config.k = desc.inputs[1].dims[1].offset;
   config.fp8 = matmul.quant == WeightQuant::kFp8Channel;
-  config.block_t = tactic.variant & kTileMask;
-  if ((tactic.variant & kPairOfBlocksBit) != 0) config.cluster = 2;
-  if ((tactic.variant & kSlimBit) != 0) config.slim = true;
+  config.block_t = tactic.variant & kGemmTileMask;
+  if ((tactic.variant & kGemmClusterBit) != 0) config.cluster = 2;
+  if ((tactic.variant & kGemmSlimBit) != 0) config.slim = true;
   config.accumulators = static_cast<int>(matmul.accumulators);
   const Dim& rows = desc.inputs[0].dims[0];
   if (rows.fixed()) config.fixed_tokens = rows.offset;
@@ -178,19 +178,20 @@ constexpr Tactic tactic(std::string_view name, int priority) {
           .weight_layout = kAccumulators == 2 ? kPairLayout : kPlainLayout,
           .sm = 90,
           .variant = kBlockT,
-          .plan = plan};
+          .plan = plan,
+          .cost_us = gemm_sm90_cost};
 }
 template <int kAccumulators, int kBlockT>
 constexpr Tactic slim_tactic(std::string_view name, int priority) {
   Tactic made = tactic<kAccumulators, kBlockT>(name, priority);
-  made.variant |= kSlimBit;
+  made.variant |= kGemmSlimBit;
   return made;
 }
 template <int kAccumulators, int kBlockT>
 constexpr Tactic cluster_tactic(std::string_view name, int priority) {
   Tactic made = tactic<kAccumulators, kBlockT>(name, priority);
   made.supports = supports_cluster<kAccumulators, kBlockT>;
-  made.variant |= kPairOfBlocksBit;
+  made.variant |= kGemmClusterBit;
   return made;
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "kernels/cuda/cuda_tactics.h"
+#include "kernels/cuda/device_cost.h"
 #include "kernels/cuda/general_plan.h"
 
 namespace ramjet::kernels::cuda {
@@ -23,7 +24,8 @@ constexpr Tactic make(std::string_view name, OpKind op, Entry entry,
           .priority = entry.priority,
           .supports = supports,
           .sm = entry.sm,
-          .plan = plan};
+          .plan = plan,
+          .cost_us = plan == plan_matmul_fma ? matmul_fma_cost : general_cost};
 }
 
 constexpr std::array kTactics = {

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "kernels/cuda/cuda_tactics.h"
+#include "kernels/cuda/device_cost.h"
 #include "kernels/cuda/general_plan.h"
 #include "kernels/cuda/plan_util.h"
 #include "kernels/cuda/rope_plan.h"
@@ -142,7 +143,13 @@ void plan_copy_rows(const OpDesc& desc, const Tactic&, const DeviceFacts& facts,
 
 constexpr Tactic make(std::string_view name, OpKind op, int sm, bool (*supports)(const OpDesc&),
                       DevicePlanner plan) {
-  return {.name = name, .op = op, .priority = 10, .supports = supports, .sm = sm, .plan = plan};
+  return {.name = name,
+          .op = op,
+          .priority = 10,
+          .supports = supports,
+          .sm = sm,
+          .plan = plan,
+          .cost_us = row_cost};
 }
 
 // e4m3 conversions need sm_89.

@@ -1,5 +1,5 @@
-// Times tactics on real shapes, on the machine that builds, and remembers the results in
-// cache_directory()/timing, keyed by machine, tactic, descriptor and shape.
+// CpuTimer: times tactics on real shapes on this CPU and remembers the results (timing_cache.h),
+// keyed by machine, tactic, descriptor and shape.
 //
 // Weights come from a pool larger than the L2 cache and rotate, as they do in a step. A total
 // budget keeps builds short: once it is spent, nothing more is timed.
@@ -7,14 +7,14 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/thread_pool.h"
-#include "kernels/registry.h"
+#include "compiler/tactics/tactic_timer.h"
+#include "compiler/tactics/timing_cache.h"
 
 namespace ramjet::compiler {
 
@@ -25,19 +25,23 @@ struct TimingLimits {
 };
 
 /// Not thread-safe. Uses a thread pool of its own.
-class TacticTimer {
+class CpuTimer final : public TacticTimer {
  public:
-  TacticTimer(int num_threads, TimingLimits limits = {});
-  ~TacticTimer();
+  explicit CpuTimer(int num_threads, TimingLimits limits = {});
 
-  /// Whether ops of this kind can be timed: those that need neither a KV cache nor indices.
-  static bool can_time(OpKind op);
-  /// Microseconds a call with the symbols at these values; nullopt once the budget is spent.
-  std::optional<double> us(const kernels::Tactic& tactic, const kernels::OpDesc& desc,
-                           std::span<const int64_t> symbols);
-  /// Writes what was learnt to the cache; failing to is no error.
-  void save() const;
-  double spent_s() const { return spent_s_; }
+  /// Ops that need neither a KV cache nor indices.
+  bool can_time(OpKind op) const override;
+  Status prepare(std::span<const TimingJob>, const std::function<void(double)>&) override {
+    return ok_status();
+  }
+  Result<std::optional<double>> us(const kernels::Tactic& tactic, const kernels::OpDesc& desc,
+                                   std::span<const int64_t> symbols) override;
+  std::vector<engine::Candidate> baselines(const kernels::OpDesc&,
+                                           std::span<const int64_t>) override {
+    return {};
+  }
+  void save() const override { cache_.save(); }
+  std::string machine() const override;
 
  private:
   double measure(const kernels::Tactic& tactic, const kernels::OpDesc& desc,
@@ -49,9 +53,7 @@ class TacticTimer {
 
   ThreadPool threads_;
   TimingLimits limits_;
-  std::string path_;
-  std::map<std::string, double> known_;
-  size_t loaded_ = 0;
+  TimingCache cache_;
   std::map<DType, std::vector<std::byte>> pools_;
   size_t cursor_ = 0;
   double spent_s_ = 0;

@@ -1,14 +1,11 @@
-#include "compiler/tactics/timing.h"
+#include "compiler/tactics/cpu_timer.h"
 
 #include <ramjet/version.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 
 #include "base/clock.h"
-#include "base/env.h"
-#include "base/file.h"
 #include "base/hash.h"
 #include "compiler/rewrite.h"
 #include "compiler/tactics/machine.h"
@@ -20,7 +17,6 @@ namespace {
 
 constexpr size_t kPoolBytes = size_t{64} << 20;
 constexpr size_t kAlignment = 64;
-constexpr size_t kMaxCacheBytes = size_t{16} << 20;
 
 std::string key_of(const kernels::Tactic& tactic, const kernels::OpDesc& desc,
                    std::span<const int64_t> symbols) {
@@ -31,25 +27,6 @@ std::string key_of(const kernels::Tactic& tactic, const kernels::OpDesc& desc,
     }
   }
   return fmt::format("{} {}", tactic.name, hash128(text).hex());
-}
-
-/// "tactic hash us" a line; whatever does not parse is left out.
-std::map<std::string, double> load(const std::string& path) {
-  std::map<std::string, double> known;
-  const auto text = read_file(path, kMaxCacheBytes);
-  if (!text.ok()) return known;
-  std::string_view rest = *text;
-  while (!rest.empty()) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
-    const size_t space = line.rfind(' ');
-    if (space == std::string_view::npos) continue;
-    double us = 0;
-    const char* const end = line.data() + line.size();
-    const auto [at, error] = std::from_chars(line.data() + space + 1, end, us);
-    if (error == std::errc() && at == end && us > 0) known[std::string(line.substr(0, space))] = us;
-  }
-  return known;
 }
 
 /// Bytes that hold finite numbers of moderate size in any packed arrangement.
@@ -64,18 +41,14 @@ void fill(std::span<std::byte> out, DType dtype) {
 
 }  // namespace
 
-TacticTimer::TacticTimer(int num_threads, TimingLimits limits)
-    : threads_(num_threads), limits_(limits) {
-  const std::string machine =
-      fmt::format("{} {} {}", machine_name(), threads_.size(), RAMJET_VERSION);
-  path_ = fmt::format("{}/timing/{}.txt", cache_directory(), hash128(machine).hex());
-  known_ = load(path_);
-  loaded_ = known_.size();
-}
+CpuTimer::CpuTimer(int num_threads, TimingLimits limits)
+    : threads_(num_threads),
+      limits_(limits),
+      cache_(fmt::format("{} {} {}", machine_name(), threads_.size(), RAMJET_VERSION)) {}
 
-TacticTimer::~TacticTimer() = default;
+std::string CpuTimer::machine() const { return machine_name(); }
 
-bool TacticTimer::can_time(OpKind op) {
+bool CpuTimer::can_time(OpKind op) const {
   switch (op) {
     case OpKind::kMatmul:
     case OpKind::kPointwise:
@@ -89,7 +62,7 @@ bool TacticTimer::can_time(OpKind op) {
   }
 }
 
-void TacticTimer::reserve(DType dtype, size_t bytes) {
+void CpuTimer::reserve(DType dtype, size_t bytes) {
   std::vector<std::byte>& memory = pools_[dtype];
   const size_t wanted = std::max(kPoolBytes, bytes) + kAlignment;
   if (memory.size() >= wanted) return;
@@ -97,7 +70,7 @@ void TacticTimer::reserve(DType dtype, size_t bytes) {
   fill(memory, dtype);
 }
 
-std::byte* TacticTimer::slice(DType dtype, size_t bytes) {
+std::byte* CpuTimer::slice(DType dtype, size_t bytes) {
   std::vector<std::byte>& memory = pools_[dtype];
   const size_t room = memory.size() - kAlignment;
   if (cursor_ + bytes > room) cursor_ = 0;
@@ -108,20 +81,21 @@ std::byte* TacticTimer::slice(DType dtype, size_t bytes) {
   return result;
 }
 
-std::optional<double> TacticTimer::us(const kernels::Tactic& tactic, const kernels::OpDesc& desc,
-                                      std::span<const int64_t> symbols) {
+Result<std::optional<double>> CpuTimer::us(const kernels::Tactic& tactic,
+                                           const kernels::OpDesc& desc,
+                                           std::span<const int64_t> symbols) {
   const std::string key = key_of(tactic, desc, symbols);
-  if (auto it = known_.find(key); it != known_.end()) return it->second;
-  if (spent_s_ >= limits_.budget_s) return std::nullopt;
+  if (const auto known = cache_.find(key)) return known;
+  if (spent_s_ >= limits_.budget_s) return std::optional<double>();
   const double start = SteadyClock::instance().now_s();
   const double us = measure(tactic, desc, symbols);
   spent_s_ += SteadyClock::instance().now_s() - start;
-  known_[key] = us;
-  return us;
+  cache_.add(key, us);
+  return std::optional<double>(us);
 }
 
-double TacticTimer::measure(const kernels::Tactic& tactic, const kernels::OpDesc& desc,
-                            std::span<const int64_t> symbols) {
+double CpuTimer::measure(const kernels::Tactic& tactic, const kernels::OpDesc& desc,
+                         std::span<const int64_t> symbols) {
   const int laid_out = layout_operand(desc.op);
   const kernels::WeightLayout* layout = kernels::find_layout(tactic.weight_layout);
   std::vector<TensorView> inputs, outputs;
@@ -171,16 +145,6 @@ double TacticTimer::measure(const kernels::Tactic& tactic, const kernels::OpDesc
     if (total > limits_.per_point_s && (run >= 3 || seconds > limits_.per_point_s)) break;
   }
   return std::max(best * 1e6, 1e-3);
-}
-
-void TacticTimer::save() const {
-  if (known_.size() == loaded_) return;
-  std::map<std::string, double> merged = load(path_);  // another build may have added its own
-  merged.insert(known_.begin(), known_.end());
-  std::string text;
-  for (const auto& [key, us] : merged) text += fmt::format("{} {:.3f}\n", key, us);
-  if (!make_directories(cache_directory() + "/timing").ok()) return;
-  (void)write_file_atomically(path_, text);
 }
 
 }  // namespace ramjet::compiler

@@ -1,0 +1,195 @@
+// What the cost model and a timer make of candidates, by bucket.
+#include "compiler/tactics/choose.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+#include "compiler/tactics/device_timer.h"
+#include "compiler/tactics/timing_cache.h"
+
+namespace ramjet::compiler {
+namespace {
+
+/// y[tokens or logit_rows, n] = x[.., k] w[n, k]^T.
+struct MatmulCase {
+  OpAttrs attrs = MatmulDesc{};
+  std::vector<Symbol> symbols = {{"tokens", 1, 256, 8192}, {"logit_rows", 0, 8, 256}};
+  std::vector<TensorType> inputs, outputs;
+
+  MatmulCase(int64_t n, int64_t k, int symbol = 0, DType dtype = DType::kBf16) {
+    inputs = {{dtype, {Dim::of(symbol), k}}, {dtype, {n, k}}};
+    outputs = {{DType::kBf16, {Dim::of(symbol), n}}};
+    if (dtype != DType::kF8E4M3) return;
+    attrs = MatmulDesc{.quant = WeightQuant::kFp8Channel};
+    inputs.push_back({DType::kF32, {n}});
+    inputs.push_back({DType::kF32, {Dim::of(symbol)}});
+  }
+  kernels::OpDesc desc() const { return {OpKind::kMatmul, &attrs, inputs, outputs, symbols}; }
+};
+
+/// "8 gemm_t8 | 16 gemm_t16": the last size of each run of equal choices.
+std::string text_of(const NodeChoice& choice) {
+  std::string text;
+  for (size_t i = 0; i < choice.choices.size(); ++i) {
+    const engine::TacticChoice& c = choice.choices[i];
+    if (i + 1 < choice.choices.size() && choice.choices[i + 1].tactic == c.tactic) continue;
+    const size_t dot = c.tactic.find('.'), end = c.tactic.find(".v");
+    text += fmt::format("{}{} {}", text.empty() ? "" : " | ", c.upto,
+                        c.tactic.substr(dot + 1, end - dot - 1));
+  }
+  return text;
+}
+
+NodeChoice choose(const kernels::OpDesc& desc, TacticTimer* timer = nullptr) {
+  const kernels::Target target{kernels::Isa::kScalar, 90};
+  const auto found = kernels::find_tactics(desc, target);
+  EXPECT_FALSE(found.empty());
+  auto choice = choose_tactics(found, desc, {timer, kernels::DeviceFacts{}});
+  EXPECT_TRUE(choice.ok()) << (choice.ok() ? "" : choice.error().message);
+  return choice.ok() ? std::move(*choice) : NodeChoice{};
+}
+
+TEST(CostModel, TilesOfTokensFollowTheBatch) {
+  // Three tiles of 128 waste less of 384 tokens than two of 256.
+  const std::string expected =
+      "8 gemm_t8 | 16 gemm_t16 | 32 gemm_t32 | 64 gemm_t64 | 128 gemm_t128 | 256 gemm_t256 | "
+      "384 gemm_t128 | 8192 gemm_t256";
+  EXPECT_EQ(text_of(choose(MatmulCase(28672, 8192).desc())), expected);
+  EXPECT_EQ(text_of(choose(MatmulCase(128256, 4096).desc())), expected);
+  EXPECT_EQ(text_of(choose(MatmulCase(28672, 8192, 0, DType::kF8E4M3).desc())), expected);
+}
+
+TEST(CostModel, NothingIsCalledMeasured) {
+  for (const engine::TacticChoice& choice : choose(MatmulCase(6144, 4096).desc()).choices) {
+    EXPECT_EQ(choice.us, 0);
+    EXPECT_TRUE(choice.candidates.empty());
+  }
+}
+
+TEST(CostModel, RowsOfLogitsHaveRangesOfTheirOwn) {
+  const NodeChoice head = choose(MatmulCase(128256, 4096, 1).desc());
+  EXPECT_EQ(head.symbol, 1);
+  EXPECT_EQ(head.choices.back().upto, 256);
+  EXPECT_EQ(head.choices.front().tactic, "sm90.gemm_t8.v1");
+}
+
+TEST(CostModel, PromptsTakeTheTensorCores) {
+  AttentionDesc d;
+  d.num_heads = 32, d.num_kv_heads = 8, d.head_dim = d.v_head_dim = 128, d.scale = 0.088;
+  const OpAttrs attrs = d;
+  const std::vector<Symbol> symbols = {{"tokens", 1, 256, 8192}, {"sequences", 1, 8, 256}};
+  const std::vector<TensorType> inputs = {{DType::kBf16, {Dim::of(0), 4096}},
+                                          {DType::kI32, {Dim::of(1, 1, 1)}},
+                                          {DType::kI32, {Dim::of(1)}},
+                                          {DType::kI32, {Dim::of(1), 128}}};
+  const std::vector<TensorType> outputs = {{DType::kBf16, {Dim::of(0), 4096}}};
+  const NodeChoice choice = choose({OpKind::kPagedAttention, &attrs, inputs, outputs, symbols});
+  EXPECT_EQ(choice.choices.back().tactic, "cuda.attention_sm90.v1");
+  for (const auto& c : choice.choices) EXPECT_NE(c.tactic, "cuda.attention_any.v1") << c.upto;
+}
+
+/// Answers from a table of tactic names, whatever the size; 0: the budget is spent.
+class FakeTimer final : public TacticTimer {
+ public:
+  explicit FakeTimer(std::map<std::string_view, double> times) : times_(std::move(times)) {}
+  bool can_time(OpKind) const override { return true; }
+  Status prepare(std::span<const TimingJob>, const std::function<void(double)>&) override {
+    return ok_status();
+  }
+  Result<std::optional<double>> us(const kernels::Tactic& tactic, const kernels::OpDesc&,
+                                   std::span<const int64_t> symbols) override {
+    if (symbols[0] > most) return std::optional<double>();
+    asked[tactic.name].push_back(symbols[0]);
+    const auto it = times_.find(tactic.name);
+    return std::optional<double>(it == times_.end() ? 100 : it->second);
+  }
+  std::vector<engine::Candidate> baselines(const kernels::OpDesc&,
+                                           std::span<const int64_t>) override {
+    return {{"library", 1}};
+  }
+  void save() const override {}
+  std::string machine() const override { return "fake"; }
+
+  int64_t most = INT64_MAX;
+  std::map<std::string_view, std::vector<int64_t>> asked;
+
+ private:
+  std::map<std::string_view, double> times_;
+};
+
+TEST(Choose, TheFastestWinsAndLibrariesDoNot) {
+  FakeTimer timer({{"sm90.gemm_t64.v1", 7}});
+  const NodeChoice choice = choose(MatmulCase(4096, 4096).desc(), &timer);
+  const engine::TacticChoice& at_64 = choice.choices[choice.choices.size() / 2];
+  EXPECT_EQ(at_64.tactic, "sm90.gemm_t64.v1");
+  EXPECT_EQ(at_64.us, 7);
+  EXPECT_EQ(at_64.candidates.back().tactic, "library");
+  EXPECT_EQ(at_64.candidates.back().us, 1);
+}
+
+TEST(Choose, WhatHasNoHopeIsNotTimed) {
+  FakeTimer timer({});
+  const MatmulCase matmul(28672, 8192);
+  choose(matmul.desc(), &timer);
+  EXPECT_LE(timer.asked["sm90.gemm_t8.v1"].back(), 48) << "weights are read once a tile";
+  EXPECT_EQ(timer.asked["sm90.gemm_t256.v1"].back(), 8192);
+  EXPECT_TRUE(timer.asked["cuda.matmul_mma.v1"].empty());
+  // All that choose() asks was announced.
+  const auto found = kernels::find_tactics(matmul.desc(), {kernels::Isa::kScalar, 90});
+  std::map<std::string_view, size_t> announced;
+  const Chooser chooser{&timer, kernels::DeviceFacts{}};
+  const kernels::OpDesc desc = matmul.desc();
+  for (const TimingJob& job : timing_jobs(found, desc, chooser)) {
+    announced[job.tactic->name] += job.values.size();
+  }
+  for (const auto& [name, sizes] : timer.asked) EXPECT_EQ(announced[name], sizes.size()) << name;
+}
+
+TEST(Choose, BeyondTheBudgetTheModelDecides) {
+  FakeTimer timer({});
+  timer.most = 16;
+  const NodeChoice choice = choose(MatmulCase(28672, 8192).desc(), &timer);
+  EXPECT_GT(choice.choices[0].us, 0);
+  EXPECT_EQ(choice.choices.back().us, 0);
+  EXPECT_EQ(choice.choices.back().tactic, "sm90.gemm_t256.v1");
+  EXPECT_EQ(choice.choices.back().upto, 8192);
+}
+
+TEST(DeviceTimer, LayersShareTheirWork) {
+  const auto text = [](int64_t layer, double scale, int64_t window) {
+    AttentionDesc d;
+    d.kv_layer = layer, d.k_scale = scale, d.window = window;
+    const OpAttrs attrs = d;
+    return work_text({OpKind::kPagedAttention, &attrs, {}, {}, {}});
+  };
+  EXPECT_EQ(text(0, 1, 0), text(7, 0.25, 0));
+  EXPECT_NE(text(0, 1, 0), text(0, 1, 128));
+}
+
+TEST(DeviceTimer, SaysWhatIsMissing) {
+  if (kernels::Target::gpu()) GTEST_SKIP() << "this machine has a GPU";
+  const auto timer = DeviceTimer::create({kernels::Isa::kScalar, 90}, 1);
+  ASSERT_FALSE(timer.ok());
+  EXPECT_EQ(timer.error().code, ErrorCode::kUnavailable) << timer.error().message;
+}
+
+TEST(TimingCache, KeepsTimesOfAMachine) {
+  const std::string machine = testing::TempDir() + " machine of a test, driver 1.2";
+  {
+    TimingCache cache(machine);
+    cache.add("tactic 00ff 1,2", 1.5);
+    cache.save();
+  }
+  EXPECT_EQ(TimingCache(machine).find("tactic 00ff 1,2"), 1.5);
+  EXPECT_FALSE(TimingCache(machine).find("tactic 00ff 1,3").has_value());
+  EXPECT_FALSE(TimingCache(machine + "0").find("tactic 00ff 1,2").has_value());
+  TimingCache nowhere("");
+  nowhere.add("a 1", 2);
+  nowhere.save();
+  EXPECT_EQ(TimingCache("").size(), 0u);
+}
+
+}  // namespace
+}  // namespace ramjet::compiler

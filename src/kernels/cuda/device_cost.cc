@@ -1,0 +1,106 @@
+#include "kernels/cuda/device_cost.h"
+
+#include <algorithm>
+
+#include "kernels/cuda/gemm_sm90.h"
+#include "kernels/op_work.h"
+
+namespace ramjet::kernels::cuda {
+namespace {
+
+constexpr double kLaunchUs = 2;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// Both parts of a batch cost what their share of it does; a plausible batch has one alone.
+bool decodes(const OpDesc& desc, std::span<const int64_t> symbols) {
+  return batch_shape(desc, symbols).queries == 1;
+}
+
+double split_decode_us(const OpWork& work, const DeviceFacts& facts) {
+  constexpr double kJoinUs = 5;  // partial sums of a sequence meet in one block
+  return kJoinUs + work.bytes / (0.85 * facts.tbps) * 1e-6;
+}
+
+double any_us(const OpWork& work, const DeviceFacts& facts) {
+  constexpr double kTflops = 1;
+  return kLaunchUs + std::max(work.flops / kTflops, work.bytes / (0.25 * facts.tbps)) * 1e-6;
+}
+
+}  // namespace
+
+double gemm_sm90_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
+                      std::span<const int64_t> symbols) {
+  constexpr int64_t kBlockW = 128, kRowBytes = 128;
+  constexpr double kL2TbpsOfUnit = 0.058, kGigahertz = 1.6, kEfficiency = 0.85;
+  const TensorType& b = desc.inputs[1];
+  const int64_t tile = tactic.variant & kGemmTileMask;
+  const bool slim = (tactic.variant & kGemmSlimBit) != 0;
+  const bool cluster = (tactic.variant & kGemmClusterBit) != 0;
+  const int64_t tokens = std::max<int64_t>(desc.inputs[0].dims[0].evaluate(symbols), 1);
+  const int64_t k_blocks = ceil_div(b.dims[1].offset * dtype_bytes(b.dtype), kRowBytes);
+  const int64_t blocks = ceil_div(b.dims[0].offset, kBlockW) * ceil_div(tokens, tile) * k_blocks;
+  const double l2_tbps = kL2TbpsOfUnit * facts.multiprocessors;
+  const double memory = op_work(desc, symbols).bytes / facts.tbps;
+  const int64_t fetched = kBlockW + (cluster ? tile / 2 : tile);  // rows a k block of a block
+  const double l2 = static_cast<double>(blocks * fetched * kRowBytes) / l2_tbps;
+  // Cycles of a k block: 4 a token of products, or the operands' way through shared memory.
+  const double cycles = static_cast<double>(std::max(4 * tile, 128 + 2 * tile));
+  const double a_unit = static_cast<double>(blocks) / facts.multiprocessors;
+  const double math = std::max(a_unit, 1.0) * cycles / (kGigahertz * 1e-3) / kEfficiency;
+  // Runs of k blocks that end within a tile leave sums of 4 bytes, written and read.
+  const double join =
+      2.0 * 4 * static_cast<double>(facts.multiprocessors * kBlockW * tile) / l2_tbps;
+  double us = (std::max({memory, l2, math}) + join) * 1e-6 + kLaunchUs;
+  // A slim block starts beside its predecessor, with fewer bytes in flight later. Clusters are
+  // for products of many tokens.
+  if (slim) us += 0.02 * us * static_cast<double>(tile) / 64 - 0.7;
+  if (cluster) us = tokens > 256 ? us + 1 : 1.15 * us + 1;
+  return us;
+}
+
+double attention_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
+                      std::span<const int64_t> symbols) {
+  const OpWork work = op_work(desc, symbols);
+  const bool cluster = tactic.variant > 1;
+  const BatchShape batch = batch_shape(desc, symbols);
+  if (batch.queries == 1) {
+    // Sums that meet in a cluster are early, but a sequence has eight blocks and no more.
+    const double alone = split_decode_us(work, facts);
+    if (!cluster) return alone;
+    return batch.sequences <= 2 ? 0.75 * alone : 2 * alone;
+  }
+  const AttentionDesc& d = *attention_desc_of(desc);
+  const double share = d.kv_dtype == DType::kF8E4M3 ? 0.3 : 0.75;  // of the peak
+  return kLaunchUs +
+         std::max(work.bytes / facts.tbps, work.flops / (share * facts.bf16_tflops)) * 1e-6;
+}
+
+double attention_split_cost(const OpDesc& desc, const Tactic&, const DeviceFacts& facts,
+                            std::span<const int64_t> symbols) {
+  const OpWork work = op_work(desc, symbols);
+  return decodes(desc, symbols) ? split_decode_us(work, facts) : any_us(work, facts);
+}
+
+double attention_any_cost(const OpDesc& desc, const Tactic&, const DeviceFacts& facts,
+                          std::span<const int64_t> symbols) {
+  return any_us(op_work(desc, symbols), facts);
+}
+
+double row_cost(const OpDesc& desc, const Tactic&, const DeviceFacts& facts,
+                std::span<const int64_t> symbols) {
+  return kLaunchUs + floor_us(op_work(desc, symbols), facts) / 0.8;
+}
+
+double general_cost(const OpDesc& desc, const Tactic&, const DeviceFacts& facts,
+                    std::span<const int64_t> symbols) {
+  return 4 * (kLaunchUs + floor_us(op_work(desc, symbols), facts));
+}
+
+double matmul_fma_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
+                       std::span<const int64_t> symbols) {
+  constexpr double kTflops = 10;
+  return general_cost(desc, tactic, facts, symbols) + op_work(desc, symbols).flops / kTflops * 1e-6;
+}
+
+}  // namespace ramjet::kernels::cuda

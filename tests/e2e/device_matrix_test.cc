@@ -1,0 +1,63 @@
+// Engines for GPUs are built without one: every kernel of a whole model compiles for every
+// architecture, and the engine carries it. Needs NVRTC; skipped, saying so, where there is none.
+#include <gtest/gtest.h>
+#include <ramjet/engine.h>
+
+#include <filesystem>
+
+#include "engine/engine_file.h"
+
+namespace ramjet {
+namespace {
+
+struct Case {
+  const char* target;
+  const char* quantize;
+};
+
+class DeviceMatrix : public testing::TestWithParam<Case> {};
+
+TEST_P(DeviceMatrix, AWholeModelCompiles) {
+  const auto [target, quantize] = GetParam();
+  const std::string path = testing::TempDir() + "/matrix-" + target + "-" + quantize + ".engine";
+  BuildOptions options;
+  options.target = target;
+  options.quantize = quantize;
+  options.tune = false;
+  options.max_num_tokens = 64;
+  options.max_batch_size = 16;
+  options.weights = BuildOptions::Weights::kDummySeed;
+  const auto report = build_engine("tests/data/models/tiny-llama", path, options);
+  if (!report.ok() && report.error().code == ErrorCode::kUnavailable) {
+    GTEST_SKIP() << report.error().message;
+  }
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_EQ(report->target, target);
+  EXPECT_FALSE(report->tuned);
+  const auto file = engine::EngineFile::open(path, engine::EngineFile::Verify::kChecksums);
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  const engine::Manifest& manifest = file->manifest();
+  EXPECT_FALSE(manifest.kernels.empty());
+  ASSERT_EQ(manifest.programs.size(), 1u);
+  size_t by_rows = 0;
+  for (const engine::LaunchRecord& record : manifest.programs[0].records) {
+    const auto& symbols = manifest.programs[0].symbols;
+    by_rows += symbols[static_cast<size_t>(record.symbol)].name == "logit_rows" ? 1 : 0;
+    for (const engine::TacticChoice& choice : record.choices) {
+      EXPECT_FALSE(choice.launches.empty()) << record.name << " " << choice.tactic;
+      EXPECT_EQ(choice.us, 0) << "nothing was measured";
+    }
+  }
+  EXPECT_GE(by_rows, 2u) << "the last norm and the head follow the rows of logits";
+  std::filesystem::remove(path);
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, DeviceMatrix,
+                         testing::Values(Case{"sm_80", "none"}, Case{"sm_89", "none"},
+                                         Case{"sm_90a", "none"}),
+                         [](const auto& tested) {
+                           return std::string(tested.param.target) + "_" + tested.param.quantize;
+                         });
+
+}  // namespace
+}  // namespace ramjet
