@@ -5,7 +5,6 @@
 #include <filesystem>
 
 #include "api/quantization.h"
-#include "base/env.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint.h"
@@ -16,11 +15,6 @@
 
 namespace ramjet {
 namespace api {
-namespace {
-
-bool gpu_timing_wanted() { return env("RAMJET_TUNE").value_or("") == "gpu"; }
-
-}  // namespace
 
 Result<compiler::CompileOptions> compile_options(const BuildOptions& options) {
   compiler::CompileOptions compile;
@@ -35,10 +29,8 @@ Result<compiler::CompileOptions> compile_options(const BuildOptions& options) {
                        options.pp);
   }
   // Timing another machine's kernels here would choose for the wrong machine.
-  // On a GPU timing is asked for: it has not been run on one yet, and a fault there ends builds.
-  const bool on_gpu = compile.target.is_gpu() && compile.target.runs_here() && gpu_timing_wanted();
-  compile.tune =
-      options.tune && (compile.target.name() == kernels::Target::host().name() || on_gpu);
+  compile.tune = options.tune && (compile.target.name() == kernels::Target::host().name() ||
+                                  (compile.target.is_gpu() && compile.target.runs_here()));
   compile.weights = options.weights;
   compile.disabled_passes = options.disabled_passes;
   compile.progress = options.progress;
@@ -48,13 +40,11 @@ Result<compiler::CompileOptions> compile_options(const BuildOptions& options) {
 std::string options_text(const BuildOptions& options) {
   std::string disabled;
   for (const std::string& pass : options.disabled_passes) disabled += pass + ",";
-  std::string tune = options.tune ? "true" : "false";
-  if (options.tune && gpu_timing_wanted()) tune = "gpu";
   return fmt::format(
       "dtype={} quantize={} kv_dtype={} target={} tp={} pp={} max_batch_size={} max_seq_len={} "
       "max_num_tokens={} tune={} weights={} disabled={}",
       options.dtype, options.quantize, options.kv_dtype, options.target, options.tp, options.pp,
-      options.max_batch_size, options.max_seq_len, options.max_num_tokens, tune,
+      options.max_batch_size, options.max_seq_len, options.max_num_tokens, options.tune,
       static_cast<int>(options.weights), disabled);
 }
 

@@ -13,8 +13,6 @@ const std::vector<EnvVariable>& env_registry() {
       {"RAMJET_LOG", "debug, info, warn, error or off (default: info)"},
       {"RAMJET_THREADS", "CPU worker threads (default: the cores this process may use)"},
       {"RAMJET_ISA", "caps the CPU path: scalar, avx2, avx512 or amx (default: the best)"},
-      {"RAMJET_TUNE",
-       "gpu: builds for this machine's GPU time kernels there (default: cost model)"},
       {"RAMJET_DEVICE", "cpu: no GPU is used, and automatic engines are built for the CPU"},
   };
   return registry;

@@ -36,6 +36,13 @@ Status build(std::string_view text, int sm, WeightQuant quant) {
   for (ir::NodeId id : graph.order()) {
     const std::string& tactic = graph.node(id).tactic;
     if (tactic.starts_with("cpu.") || tactic.empty()) return internal_error("'{}'", tactic);
+    // Where Hopper has kernels of its own no step may run on another GPU's.
+    if (!tactic.starts_with("cuda.attention_sm90")) continue;
+    for (const engine::TacticChoice& choice : context.choices[id].choices) {
+      if (!choice.tactic.starts_with("cuda.attention_sm90")) {
+        return internal_error("up to {} tokens '{}'", choice.upto, choice.tactic);
+      }
+    }
   }
   return ok_status();
 }

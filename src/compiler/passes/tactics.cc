@@ -35,6 +35,12 @@ std::vector<const Tactic*> candidates(const ir::Graph& graph, const ir::Node& no
   });
   const Tactic* const reference = kernels::reference_tactic(node.op);
   if (found.size() > 1) std::erase(found, reference);
+  // Attention is timed in steps of pure decode, but the same step may hold prompts, which tactics
+  // of earlier GPUs leave to the kernel of any shape: they are no alternative to the GPU's own.
+  if (node.op == OpKind::kPagedAttention && !found.empty()) {
+    const int own = std::ranges::max(found, {}, &Tactic::sm)->sm;
+    std::erase_if(found, [own](const Tactic* tactic) { return tactic->sm < own; });
+  }
   return found;
 }
 
