@@ -53,12 +53,13 @@ NodeChoice choose(const kernels::OpDesc& desc, TacticTimer* timer = nullptr) {
 
 TEST(CostModel, TilesOfTokensFollowTheBatch) {
   // Three tiles of 128 waste less of 384 tokens than two of 256.
-  const std::string expected =
-      "8 gemm_t8 | 16 gemm_t16 | 32 gemm_t32 | 64 gemm_t64 | 128 gemm_t128 | 256 gemm_t256 | "
-      "384 gemm_t128 | 8192 gemm_t256";
-  EXPECT_EQ(text_of(choose(MatmulCase(28672, 8192).desc())), expected);
-  EXPECT_EQ(text_of(choose(MatmulCase(128256, 4096).desc())), expected);
-  EXPECT_EQ(text_of(choose(MatmulCase(28672, 8192, 0, DType::kF8E4M3).desc())), expected);
+  const std::string large = " | 128 gemm_t128 | 256 gemm_t256 | 384 gemm_t128x2 | 8192 gemm_t256x2";
+  EXPECT_EQ(text_of(choose(MatmulCase(28672, 8192).desc())),
+            "8 gemm_t8s | 16 gemm_t16s | 32 gemm_t32 | 64 gemm_t64" + large);
+  EXPECT_EQ(text_of(choose(MatmulCase(6144, 4096).desc())),
+            "8 gemm_t8s | 16 gemm_t16s | 32 gemm_t32s | 64 gemm_t64" + large);
+  EXPECT_EQ(text_of(choose(MatmulCase(28672, 4096, 0, DType::kF8E4M3).desc())),
+            "8 gemm_t8s | 16 gemm_t16s | 32 gemm_t32s | 64 gemm_t64s" + large);
 }
 
 TEST(CostModel, NothingIsCalledMeasured) {
@@ -72,7 +73,7 @@ TEST(CostModel, RowsOfLogitsHaveRangesOfTheirOwn) {
   const NodeChoice head = choose(MatmulCase(128256, 4096, 1).desc());
   EXPECT_EQ(head.symbol, 1);
   EXPECT_EQ(head.choices.back().upto, 256);
-  EXPECT_EQ(head.choices.front().tactic, "sm90.gemm_t8.v1");
+  EXPECT_EQ(head.choices.front().tactic, "sm90.gemm_t8s.v1");
 }
 
 TEST(CostModel, PromptsTakeTheTensorCores) {
@@ -86,7 +87,8 @@ TEST(CostModel, PromptsTakeTheTensorCores) {
                                           {DType::kI32, {Dim::of(1), 128}}};
   const std::vector<TensorType> outputs = {{DType::kBf16, {Dim::of(0), 4096}}};
   const NodeChoice choice = choose({OpKind::kPagedAttention, &attrs, inputs, outputs, symbols});
-  EXPECT_EQ(choice.choices.back().tactic, "cuda.attention_sm90.v1");
+  EXPECT_EQ(choice.choices.front().tactic, "cuda.attention_sm90_cluster.v1") << "one sequence";
+  EXPECT_EQ(choice.choices.back().tactic, "cuda.attention_sm90.v2");
   for (const auto& c : choice.choices) EXPECT_NE(c.tactic, "cuda.attention_any.v1") << c.upto;
 }
 
@@ -120,10 +122,10 @@ class FakeTimer final : public TacticTimer {
 };
 
 TEST(Choose, TheFastestWinsAndLibrariesDoNot) {
-  FakeTimer timer({{"sm90.gemm_t64.v1", 7}});
+  FakeTimer timer({{"sm90.gemm_t64.v2", 7}});
   const NodeChoice choice = choose(MatmulCase(4096, 4096).desc(), &timer);
   const engine::TacticChoice& at_64 = choice.choices[choice.choices.size() / 2];
-  EXPECT_EQ(at_64.tactic, "sm90.gemm_t64.v1");
+  EXPECT_EQ(at_64.tactic, "sm90.gemm_t64.v2");
   EXPECT_EQ(at_64.us, 7);
   EXPECT_EQ(at_64.candidates.back().tactic, "library");
   EXPECT_EQ(at_64.candidates.back().us, 1);
@@ -133,8 +135,8 @@ TEST(Choose, WhatHasNoHopeIsNotTimed) {
   FakeTimer timer({});
   const MatmulCase matmul(28672, 8192);
   choose(matmul.desc(), &timer);
-  EXPECT_LE(timer.asked["sm90.gemm_t8.v1"].back(), 48) << "weights are read once a tile";
-  EXPECT_EQ(timer.asked["sm90.gemm_t256.v1"].back(), 8192);
+  EXPECT_LE(timer.asked["sm90.gemm_t8.v2"].back(), 48) << "weights are read once a tile";
+  EXPECT_EQ(timer.asked["sm90.gemm_t256.v2"].back(), 8192);
   EXPECT_TRUE(timer.asked["cuda.matmul_mma.v1"].empty());
   // All that choose() asks was announced.
   const auto found = kernels::find_tactics(matmul.desc(), {kernels::Isa::kScalar, 90});
@@ -153,7 +155,7 @@ TEST(Choose, BeyondTheBudgetTheModelDecides) {
   const NodeChoice choice = choose(MatmulCase(28672, 8192).desc(), &timer);
   EXPECT_GT(choice.choices[0].us, 0);
   EXPECT_EQ(choice.choices.back().us, 0);
-  EXPECT_EQ(choice.choices.back().tactic, "sm90.gemm_t256.v1");
+  EXPECT_EQ(choice.choices.back().tactic, "sm90.gemm_t256x2.v1");
   EXPECT_EQ(choice.choices.back().upto, 8192);
 }
 

@@ -54,7 +54,8 @@ double gemm_sm90_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFact
   double us = (std::max({memory, l2, math}) + join) * 1e-6 + kLaunchUs;
   // A slim block starts beside its predecessor, with fewer bytes in flight later. Clusters are
   // for products of many tokens.
-  if (slim) us += 0.02 * us * static_cast<double>(tile) / 64 - 0.7;
+  const bool early = tile <= 32 || b.dtype == DType::kF8E4M3;
+  if (slim) us += 0.02 * us * static_cast<double>(tile) / 64 - (early ? 0.7 : 0);
   if (cluster) us = tokens > 256 ? us + 1 : 1.15 * us + 1;
   return us;
 }
