@@ -69,10 +69,10 @@ void expect_compiles(const DevicePlan& plan, const char* arch, std::set<std::str
     const int registers = number_in(result->log, "Used (\\d+) registers");
     EXPECT_GT(registers, 0) << result->log;
     EXPECT_LE(registers * static_cast<int>(launch.block), 65536) << result->log;
-    // 256 dimensions of sums and queries fill the registers of a decode kernel to the last.
-    const bool full = module.name.starts_with("attention_decode") &&
-                      module.name.find("_d256_") != std::string::npos;
-    EXPECT_LE(number_in(result->log, "(\\d+) bytes spill stores"), full ? 128 : 0)
+    // 256 dimensions of sums and queries fill the registers to the last.
+    const bool full = module.name.find("_d256_") != std::string::npos;
+    const int most = !full ? 0 : module.name.starts_with("attention_decode") ? 128 : 32;
+    EXPECT_LE(number_in(result->log, "(\\d+) bytes spill stores"), most)
         << module.name << result->log;
     EXPECT_EQ(result->log.find("C7508"), std::string::npos) << "setmaxnreg ignored";
     EXPECT_EQ(result->log.find("serializ"), std::string::npos) << result->log;
