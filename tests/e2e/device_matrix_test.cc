@@ -38,7 +38,12 @@ TEST_P(DeviceMatrix, AWholeModelCompiles) {
   ASSERT_TRUE(file.ok()) << file.error().message;
   const engine::Manifest& manifest = file->manifest();
   EXPECT_FALSE(manifest.kernels.empty());
-  ASSERT_EQ(manifest.programs.size(), 1u);
+  ASSERT_EQ(manifest.programs.size(), 3u) << "main, sample, resolve";
+  for (const engine::Program& program : manifest.programs) {
+    for (const engine::LaunchRecord& record : program.records) {
+      EXPECT_FALSE(record.choices[0].launches.empty()) << program.name << " " << record.name;
+    }
+  }
   size_t by_rows = 0;
   for (const engine::LaunchRecord& record : manifest.programs[0].records) {
     const auto& symbols = manifest.programs[0].symbols;
