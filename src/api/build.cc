@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/fp8_scales.h"
+#include "device/cuda/nvrtc.h"
 #include "ir/network.h"
 #include "models/model.h"
 #include "text/tokenizer/tokenizer.h"
@@ -16,16 +17,31 @@
 namespace ramjet {
 namespace api {
 
+namespace {
+
+/// The first GPU if its kernels can be compiled here, else the CPU, and the log says why.
+kernels::Target auto_target() {
+  const auto gpu = kernels::Target::gpu();
+  if (!gpu) return kernels::Target::host();
+  const auto compiler = device::cuda::nvrtc_version();
+  if (compiler.ok()) return *gpu;
+  log_warn("this machine has a GPU ({}) but {}: building for the CPU", gpu->name(),
+           compiler.error().message);
+  return kernels::Target::host();
+}
+
+}  // namespace
+
 Result<compiler::CompileOptions> compile_options(const BuildOptions& options) {
   compiler::CompileOptions compile;
-  compile.target = kernels::Target::best();
+  compile.target = options.target == "auto" ? auto_target() : kernels::Target::host();
   if (options.target != "auto") {
     ASSIGN_OR_RETURN(compile.target, kernels::Target::parse(options.target));
   }
   ASSIGN_OR_RETURN(const auto quant, parse_quantize(options.quantize));
   compile.quant = quant.value_or(WeightQuant::kNone);
   if (options.tp != 1 || options.pp != 1) {
-    return unsupported("tp={} pp={}: the CPU target runs on one rank (tp=1 pp=1)", options.tp,
+    return unsupported("tp={} pp={}: engines run on one rank so far (tp=1 pp=1)", options.tp,
                        options.pp);
   }
   // Timing another machine's kernels here would choose for the wrong machine.
