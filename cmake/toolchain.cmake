@@ -24,6 +24,7 @@ add_compile_options(-Wall -Wextra -Wpedantic -Wno-unused-parameter -Wno-missing-
 if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   # ##__VA_ARGS__ and friends in third-party macros; our own code avoids them.
   add_compile_options(-Wno-gnu-zero-variadic-macro-arguments)
+  add_compile_options("SHELL:-Xclang -fno-pch-timestamp")  # for ccache
 endif()
 if(RAMJET_SANITIZE)
   add_compile_options(-fsanitize=${RAMJET_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
@@ -35,8 +36,10 @@ endif()
 
 find_program(RAMJET_CCACHE ccache)
 if(RAMJET_CCACHE)
-  set(CMAKE_C_COMPILER_LAUNCHER ${RAMJET_CCACHE})
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${RAMJET_CCACHE})
+  # What lets it keep objects made with precompiled headers.
+  set(launcher ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${RAMJET_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${launcher})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
 endif()
 add_link_options(-Wl,--as-needed)
 find_program(RAMJET_LLD ld.lld-16)
