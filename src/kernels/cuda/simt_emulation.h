@@ -24,7 +24,7 @@ namespace ramjet::kernels::cuda::emulation {
 class Cluster {
  public:
   Cluster(int blocks, int threads, size_t shared_bytes)
-      : blocks_(blocks), threads_(threads), shared_(static_cast<size_t>(blocks)) {
+      : threads_(threads), shared_(static_cast<size_t>(blocks)) {
     for (auto& memory : shared_) memory.resize(shared_bytes / sizeof(Line) + 1);
     const auto count = static_cast<size_t>(blocks * threads);
     fibers_.resize(count);
@@ -130,7 +130,7 @@ class Cluster {
     }
   }
 
-  int blocks_, threads_, first_block_ = 0;
+  int threads_, first_block_ = 0;
   std::vector<std::vector<Line>> shared_;
   std::vector<Fiber> fibers_;
   std::vector<Warp> warps_;
