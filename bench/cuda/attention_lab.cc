@@ -17,6 +17,7 @@
 #include "device/cuda/nvrtc.h"
 #include "kernels/cuda/cuda_tactics.h"
 #include "kernels/cuda/device_sources.h"
+#include "lab.h"
 #include "warm_compile.h"
 
 namespace ramjet {
@@ -26,6 +27,7 @@ namespace cu = device::cuda;
 using kernels::DevicePlan;
 using kernels::OpDesc;
 using kernels::Tactic;
+using lab::take;
 
 const char* const kLabSource = R"CUDA(
 #include "types.cuh"
@@ -106,20 +108,6 @@ extern "C" __global__ void oracle(const uint8_t* q, const int* starts, const int
   atomicAdd(out, d2); atomicAdd(out + 1, r2); atomicAdd(out + 2, bad);
 }
 )CUDA";
-
-#define LAB_TRY(expr)                                           \
-  do {                                                          \
-    if (auto&& s_ = (expr); !s_.ok()) {                         \
-      std::fprintf(stderr, "%s\n", s_.error().message.c_str()); \
-      std::exit(1);                                             \
-    }                                                           \
-  } while (false)
-
-template <class T>
-T take(Result<T> result) {
-  LAB_TRY(result);
-  return std::move(result).value();
-}
 
 struct Case {
   AttentionDesc attention;
@@ -236,13 +224,13 @@ class Lab {
     shape.grid[1] = y;
     shape.block[0] = shared > 0 ? 128 : 256;
     shape.shared_bytes = shared;
-    LAB_TRY(cu::launch(take(modules_[0].function(name, shared)), shape, params, stream_));
+    lab::check(cu::launch(take(modules_[0].function(name, shared)), shape, params, stream_));
   }
   template <class T>
   cu::DeviceBuffer upload(const std::vector<T>& from) {
     auto buffer = take(cu::DeviceBuffer::allocate(from.size() * sizeof(T)));
-    LAB_TRY(buffer.upload(std::as_bytes(std::span(from)), 0, stream_));
-    LAB_TRY(stream_.synchronize());
+    lab::check(buffer.upload(std::as_bytes(std::span(from)), 0, stream_));
+    lab::check(stream_.synchronize());
     return buffer;
   }
 
@@ -277,13 +265,13 @@ class Lab {
     o.out = take(cu::DeviceBuffer::allocate(q_bytes));
     o.cache = take(cu::DeviceBuffer::allocate(static_cast<size_t>(
         o.blocks * 2 * d.num_kv_heads * d.block_tokens * d.head_dim * dtype_bytes(d.kv_dtype))));
-    LAB_TRY(o.cache.fill(0xff, stream_));
+    lab::check(o.cache.fill(0xff, stream_));
     const uint64_t seed = 12345;
     call("fill", 1024, 1, 0, o.q.get(), static_cast<uint64_t>(o.tokens * d.num_heads * d.head_dim),
          static_cast<int>(dtype_bytes(c.q_dtype)), seed, 3.0f);
     call("fill_cells", 512, static_cast<unsigned>(o.sequences), 0, o.cache.get(), o.lengths.get(),
          o.table.get(), shape_of(c), seed + 99);
-    LAB_TRY(stream_.synchronize());
+    lab::check(stream_.synchronize());
     return o;
   }
 
@@ -300,11 +288,12 @@ class Lab {
     }
     const cu::Driver* d = take(cu::driver());
     const auto type = spec.dtype == DType::kBf16 ? cu::kCuTensorBf16 : cu::kCuTensorU8;
-    LAB_TRY(cu::check(d->tensor_map_encode(
-                          &map, type, static_cast<uint32_t>(spec.extents.size()),
-                          reinterpret_cast<void*>(base), extents, strides, box, steps, 0,
-                          spec.swizzle_bytes == 128 ? cu::kCuSwizzle128 : cu::kCuSwizzleNone, 2, 0),
-                      "cuTensorMapEncodeTiled"));
+    lab::check(cu::check(
+        d->tensor_map_encode(&map, type, static_cast<uint32_t>(spec.extents.size()),
+                             reinterpret_cast<void*>(base), extents, strides, box, steps, 0,
+                             spec.swizzle_bytes == 128 ? cu::kCuSwizzle128 : cu::kCuSwizzleNone, 2,
+                             0),
+        "cuTensorMapEncodeTiled"));
     return map;
   }
 
@@ -351,9 +340,9 @@ class Lab {
   void measure(const Case& c, const Tactic& tactic, const DevicePlan& plan, Operands& o) {
     o.workspace = take(cu::DeviceBuffer::allocate(static_cast<size_t>(plan.workspace_bytes) + 16));
     o.flags = take(cu::DeviceBuffer::allocate(static_cast<size_t>(plan.flags_bytes) + 16));
-    LAB_TRY(o.flags.fill(0, stream_));
-    LAB_TRY(o.workspace.fill(0xff, stream_));
-    LAB_TRY(o.out.fill(0xff, stream_));
+    lab::check(o.flags.fill(0, stream_));
+    lab::check(o.workspace.fill(0xff, stream_));
+    lab::check(o.out.fill(0xff, stream_));
     const bool single = std::count(c.queries.begin(), c.queries.end(), 1) > 0;
     const bool many = *std::max_element(c.queries.begin(), c.queries.end()) > 1;
     std::vector<Bound> bound;
@@ -369,21 +358,21 @@ class Lab {
       }
     }
     const auto launch = [&] {
-      for (Bound& b : bound) LAB_TRY(cu::launch(b.function, b.shape, b.params, stream_));
+      for (Bound& b : bound) lab::check(cu::launch(b.function, b.shape, b.params, stream_));
     };
     launch();
-    LAB_TRY(stream_.synchronize());
+    lab::check(stream_.synchronize());
     launch();  // flags must have been left zero
     auto sums = take(cu::DeviceBuffer::allocate(24));
-    LAB_TRY(sums.fill(0, stream_));
+    lab::check(sums.fill(0, stream_));
     const int step = std::max(1, o.tokens / 61);
     call("oracle", static_cast<unsigned>((o.tokens + step - 1) / step),
          static_cast<unsigned>(c.attention.num_heads), 220u << 10, o.q.get(), o.starts.get(),
          o.lengths.get(), o.table.get(), o.sequences, o.cache.get(), shape_of(c), step, o.out.get(),
          sums.get());
     double host[3] = {};
-    LAB_TRY(sums.download(std::as_writable_bytes(std::span(host)), 0, stream_));
-    LAB_TRY(stream_.synchronize());
+    lab::check(sums.download(std::as_writable_bytes(std::span(host)), 0, stream_));
+    lab::check(stream_.synchronize());
     const double error = std::sqrt(host[0] / host[1]);
     const bool good = host[2] == 0 && error < 6e-3;
     failures_ += !good;
@@ -407,16 +396,16 @@ class Lab {
   template <class F>
   double time_us(F&& launch) {
     constexpr int kLaunches = 6, kRounds = 6;
-    LAB_TRY(cu::GraphExec::begin_capture(stream_));
+    lab::check(cu::GraphExec::begin_capture(stream_));
     for (int i = 0; i < kLaunches; ++i) launch();
     auto graph = take(cu::GraphExec::end_capture(stream_));
     auto start = take(cu::Event::create(true)), stop = take(cu::Event::create(true));
     std::vector<double> times;
     for (int round = 0; round < kRounds; ++round) {
-      LAB_TRY(start.record(stream_));
-      LAB_TRY(graph.launch(stream_));
-      LAB_TRY(stop.record(stream_));
-      LAB_TRY(stop.synchronize());
+      lab::check(start.record(stream_));
+      lab::check(graph.launch(stream_));
+      lab::check(stop.record(stream_));
+      lab::check(stop.synchronize());
       times.push_back(take(stop.elapsed_ms_since(start)) * 1e3 / kLaunches);
     }
     std::sort(times.begin() + 1, times.end());

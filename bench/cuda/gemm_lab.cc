@@ -13,6 +13,7 @@
 #include "device/cuda/nvrtc.h"
 #include "kernels/cuda/device_sources.h"
 #include "kernels/cuda/gemm_sm90.h"
+#include "lab.h"
 #include "warm_compile.h"
 
 namespace ramjet {
@@ -20,6 +21,7 @@ namespace {
 
 namespace cu = device::cuda;
 using kernels::cuda::GemmSm90Config;
+using lab::take;
 
 const char* const kLabSource = R"CUDA(
 #include "types.cuh"
@@ -84,20 +86,6 @@ extern "C" __global__ void compare(const bf16_t* y, const float* ref, uint64_t n
 }
 )CUDA";
 
-#define LAB_TRY(expr)                                           \
-  do {                                                          \
-    if (auto&& s_ = (expr); !s_.ok()) {                         \
-      std::fprintf(stderr, "%s\n", s_.error().message.c_str()); \
-      std::exit(1);                                             \
-    }                                                           \
-  } while (false)
-
-template <class T>
-T take(Result<T> result) {
-  LAB_TRY(result);
-  return std::move(result).value();
-}
-
 struct Case {
   GemmSm90Config config;
   int tokens = 0;
@@ -147,7 +135,7 @@ class Lab {
     cu::LaunchShape shape;
     shape.grid[0] = blocks;
     shape.block[0] = 256;
-    LAB_TRY(cu::launch(take(lab_.function(name, 0)), shape, params, stream_));
+    lab::check(cu::launch(take(lab_.function(name, 0)), shape, params, stream_));
   }
 
   void run(const Case& c, OrderedJson& rows) {
@@ -173,7 +161,7 @@ class Lab {
     call("fill_bf16", 2048, residual.get(), y_count, seed + 2, 1.0f);
     call("fill_f32", 64, sw.get(), static_cast<uint64_t>(g.n), seed + 3);
     call("fill_f32", 64, sx.get(), static_cast<uint64_t>(c.tokens), seed + 4);
-    LAB_TRY(y.fill(0xff, stream_));  // NaN
+    lab::check(y.fill(0xff, stream_));  // NaN
 
     const auto compiled = take(kernels::compile_device_module(module_of(g), "sm_90a"));
     auto module = take(cu::Module::load(compiled.cubin));
@@ -186,9 +174,9 @@ class Lab {
         256 + static_cast<uint64_t>(gemm_sm90_workspace_bytes(g, grid))));
     auto flags = take(cu::DeviceBuffer::allocate(static_cast<uint64_t>(grid) * 8));
     auto tokens = take(cu::DeviceBuffer::allocate(4));
-    LAB_TRY(flags.fill(0, stream_));
-    LAB_TRY(tokens.upload(std::as_bytes(std::span(&c.tokens, 1)), 0, stream_));
-    LAB_TRY(stream_.synchronize());
+    lab::check(flags.fill(0, stream_));
+    lab::check(tokens.upload(std::as_bytes(std::span(&c.tokens, 1)), 0, stream_));
+    lab::check(stream_.synchronize());
     cu::CuTensorMap map = tensor_map(g, x.get(), c.tokens);
     const auto launch = [&](int copy) {
       uint64_t weights = w.get() + w_bytes * static_cast<uint64_t>(copy);
@@ -204,19 +192,19 @@ class Lab {
       shape.cluster[0] = static_cast<unsigned>(g.cluster);
       shape.shared_bytes = shared;
       shape.programmatic = true;
-      LAB_TRY(cu::launch(function, shape, params, stream_));
+      lab::check(cu::launch(function, shape, params, stream_));
     };
     launch(0);
-    LAB_TRY(stream_.synchronize());
+    lab::check(stream_.synchronize());
     const uint64_t none = 0;
-    LAB_TRY(sums.fill(0, stream_));
+    lab::check(sums.fill(0, stream_));
     call("oracle", static_cast<unsigned>((y_count + 255) / 256), w.get(), x.get(), sw.get(),
          sx.get(), c.residual() ? residual.get() : none, reference.get(), static_cast<int>(g.n),
          static_cast<int>(g.k), c.tokens, g.fp8 ? 1 : 0, c.gated() ? 1 : 0);
     call("compare", 1024, y.get(), reference.get(), y_count, sums.get());
     double host[3] = {};
-    LAB_TRY(sums.download(std::as_writable_bytes(std::span(host)), 0, stream_));
-    LAB_TRY(stream_.synchronize());
+    lab::check(sums.download(std::as_writable_bytes(std::span(host)), 0, stream_));
+    lab::check(stream_.synchronize());
     const double error = std::sqrt(host[0] / host[1]);
 
     const double us = time_us(launch, copies);
@@ -260,26 +248,26 @@ class Lab {
     const uint32_t box[2] = {g.fp8 ? 128u : 64u, static_cast<uint32_t>(g.block_t / g.cluster)};
     const uint32_t steps[2] = {1, 1};
     const cu::Driver* d = take(cu::driver());
-    LAB_TRY(cu::check(d->tensor_map_encode(&map, g.fp8 ? cu::kCuTensorU8 : cu::kCuTensorBf16, 2,
-                                           reinterpret_cast<void*>(x), extents, strides, box, steps,
-                                           0, cu::kCuSwizzle128, 2, 0),
-                      "cuTensorMapEncodeTiled"));
+    lab::check(cu::check(d->tensor_map_encode(&map, g.fp8 ? cu::kCuTensorU8 : cu::kCuTensorBf16, 2,
+                                              reinterpret_cast<void*>(x), extents, strides, box,
+                                              steps, 0, cu::kCuSwizzle128, 2, 0),
+                         "cuTensorMapEncodeTiled"));
     return map;
   }
 
   template <class F>
   double time_us(F&& launch, int copies) {
     constexpr int kLaunches = 24, kRounds = 7;
-    LAB_TRY(cu::GraphExec::begin_capture(stream_));
+    lab::check(cu::GraphExec::begin_capture(stream_));
     for (int i = 0; i < kLaunches; ++i) launch(i % copies);
     auto graph = take(cu::GraphExec::end_capture(stream_));
     auto start = take(cu::Event::create(true)), stop = take(cu::Event::create(true));
     std::vector<double> times;
     for (int round = 0; round < kRounds; ++round) {
-      LAB_TRY(start.record(stream_));
-      LAB_TRY(graph.launch(stream_));
-      LAB_TRY(stop.record(stream_));
-      LAB_TRY(stop.synchronize());
+      lab::check(start.record(stream_));
+      lab::check(graph.launch(stream_));
+      lab::check(stop.record(stream_));
+      lab::check(stop.synchronize());
       times.push_back(take(stop.elapsed_ms_since(start)) * 1e3 / kLaunches);
     }
     std::sort(times.begin() + 1, times.end());

@@ -15,24 +15,11 @@
 #include "device/cuda/handles.h"
 #include "kernels/device_launch.h"
 #include "kernels/kernel_test_util.h"
+#include "lab.h"
 
 namespace ramjet::lab {
 
 namespace cu = device::cuda;
-
-template <class T>
-T take(Result<T> result) {
-  if (!result.ok()) {
-    std::fprintf(stderr, "%s\n", result.error().message.c_str());
-    std::exit(1);
-  }
-  return std::move(result).value();
-}
-inline void check(const Status& status) {
-  if (status.ok()) return;
-  std::fprintf(stderr, "%s\n", status.error().message.c_str());
-  std::exit(1);
-}
 
 struct SymbolValue {
   std::string name;

@@ -17,6 +17,7 @@
 #include "kernels/cuda/device_sources.h"
 #include "kernels/reference/reference.h"
 #include "kernels/registry.h"
+#include "lab.h"
 
 namespace ramjet {
 namespace {
@@ -25,20 +26,7 @@ namespace cu = device::cuda;
 using kernels::KvView;
 using kernels::OpDesc;
 using kernels::Tactic;
-
-#define LAB_TRY(expr)                                           \
-  do {                                                          \
-    if (auto&& s_ = (expr); !s_.ok()) {                         \
-      std::fprintf(stderr, "%s\n", s_.error().message.c_str()); \
-      std::exit(1);                                             \
-    }                                                           \
-  } while (false)
-
-template <class T>
-T take(Result<T> result) {
-  LAB_TRY(result);
-  return std::move(result).value();
-}
+using lab::take;
 
 constexpr int64_t kSpare = 5;  // rows a buffer has beyond those of the step
 
@@ -168,7 +156,7 @@ class Lab {
     const auto& launch = plan.launches[0];
     const auto function = take(module.function(launch.entry.c_str(), launch.shared_bytes));
     call(c, launch, function, bound);
-    LAB_TRY(stream_->synchronize());
+    lab::check(stream_->synchronize());
     if (timed) {
       report_time(c, source.name, [&] { call(c, launch, function, bound); });
     } else {
@@ -178,8 +166,8 @@ class Lab {
 
   cu::DeviceBuffer upload(const std::vector<std::byte>& bytes) {
     auto buffer = take(cu::DeviceBuffer::allocate(std::max<size_t>(bytes.size(), 16)));
-    LAB_TRY(buffer.upload(bytes, 0, *stream_));
-    LAB_TRY(stream_->synchronize());
+    lab::check(buffer.upload(bytes, 0, *stream_));
+    lab::check(stream_->synchronize());
     return buffer;
   }
 
@@ -218,7 +206,7 @@ class Lab {
     }
     shape.block[0] = launch.block;
     shape.programmatic = launch.programmatic;
-    LAB_TRY(cu::launch(function, shape, params, *stream_));
+    lab::check(cu::launch(function, shape, params, *stream_));
   }
 
   void compare(Case& c, const Tactic& tactic, const std::string& name, const Bound& bound) {
@@ -247,8 +235,8 @@ class Lab {
   std::string difference(const Case& c, DType dtype, const std::vector<std::byte>& want,
                          const cu::DeviceBuffer& device) {
     std::vector<std::byte> got(want.size());
-    LAB_TRY(device.download(got, 0, *stream_));
-    LAB_TRY(stream_->synchronize());
+    lab::check(device.download(got, 0, *stream_));
+    lab::check(stream_->synchronize());
     const double ulp = dtype == DType::kBf16     ? 0x1p-7
                        : dtype == DType::kF16    ? 0x1p-10
                        : dtype == DType::kF8E4M3 ? 0.126
@@ -275,16 +263,16 @@ class Lab {
   template <class F>
   void report_time(const Case& c, const std::string& name, F&& launch) {
     constexpr int kLaunches = 20, kRounds = 7;
-    LAB_TRY(cu::GraphExec::begin_capture(*stream_));
+    lab::check(cu::GraphExec::begin_capture(*stream_));
     for (int i = 0; i < kLaunches; ++i) launch();
     auto graph = take(cu::GraphExec::end_capture(*stream_));
     auto start = take(cu::Event::create(true)), stop = take(cu::Event::create(true));
     std::vector<double> times;
     for (int round = 0; round < kRounds; ++round) {
-      LAB_TRY(start.record(*stream_));
-      LAB_TRY(graph.launch(*stream_));
-      LAB_TRY(stop.record(*stream_));
-      LAB_TRY(stop.synchronize());
+      lab::check(start.record(*stream_));
+      lab::check(graph.launch(*stream_));
+      lab::check(stop.record(*stream_));
+      lab::check(stop.synchronize());
       times.push_back(double{take(stop.elapsed_ms_since(start))} * 1e3 / kLaunches);
     }
     std::sort(times.begin() + 1, times.end());

@@ -20,7 +20,7 @@ struct Ceilings {
   double read_gbps = 0;
   double fma_tflops = 0;  // f32 multiply-add from registers, all threads
   double amx_tflops = 0;  // bf16 tiles from registers, all threads; 0: no AMX
-  // Of a GPU: what large matmuls reach on an H200 by cuBLASLt (bf16, fp8); known, but for
+  // Of a GPU: what large matmuls reach on its architecture's flagship (bf16, fp8); known, but for
   // bench_engine_kernels(), which measures them.
   double gpu_tflops = 0, gpu_fp8_tflops = 0;
   double best_tflops(bool eight_bit = false) const {

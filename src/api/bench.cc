@@ -105,13 +105,14 @@ Result<KernelReport> bench_kernels(const std::string& filter, int num_threads) {
 
 namespace {
 
-Result<Ceilings> measure_gpu(uint64_t bytes) {
+Result<Ceilings> measure_gpu(const kernels::Target& target, uint64_t bytes) {
   ASSIGN_OR_RETURN(const auto device, device::cuda::CudaDevice::open(0));
   ASSIGN_OR_RETURN(const double bandwidth, device::cuda::measure_copy_bandwidth(*device, bytes));
   Ceilings ceilings;
   ceilings.read_gbps = bandwidth * 1e-9;
-  ceilings.gpu_tflops = 790;
-  ceilings.gpu_fp8_tflops = 1348;
+  const kernels::DeviceFacts facts = kernels::device_facts(target);
+  ceilings.gpu_tflops = facts.bf16_tflops;
+  ceilings.gpu_fp8_tflops = facts.fp8_tflops;
   return ceilings;
 }
 
@@ -122,7 +123,7 @@ Result<Ceilings> measure_ceilings(const Engine& engine, int num_threads) {
   const uint64_t bytes = std::clamp<uint64_t>(weights, 64 << 20, uint64_t{4} << 30);
   const std::string& target = engine.impl().file->manifest().provenance.target;
   ASSIGN_OR_RETURN(const kernels::Target parsed, kernels::Target::parse(target));
-  if (parsed.is_gpu()) return measure_gpu(bytes);
+  if (parsed.is_gpu()) return measure_gpu(parsed, bytes);
   ASSIGN_OR_RETURN(kernels::CpuCeilings ceilings,
                    kernels::measure_cpu_ceilings(bytes, num_threads));
   return to_public(ceilings);

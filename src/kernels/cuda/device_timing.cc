@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "device/cuda/bandwidth.h"
 #include "device/cuda/cublaslt.h"
 #include "kernels/cuda/device_sources.h"
 #include "kernels/cuda/timing_memory.h"
@@ -161,16 +162,11 @@ Result<double> DeviceStopwatch::cublaslt_us(const OpDesc& desc, std::span<const 
 }
 
 Result<DeviceCeilings> DeviceStopwatch::ceilings() {
-  constexpr size_t kBytes = size_t{1} << 30;
   Impl& w = *impl_;
   DeviceCeilings ceilings;
-  ASSIGN_OR_RETURN(const uint64_t from, w.memory->pool(false, 2 * kBytes));
-  ASSIGN_OR_RETURN(const cu::Driver* driver, cu::driver());
-  ASSIGN_OR_RETURN(const double us, w.time(4, [&](int) {
-    return cu::check(driver->copy_on_device(from + kBytes, from, kBytes, w.stream.get()),
-                     "cuMemcpyDtoDAsync");
-  }));
-  ceilings.copy_tbps = 2 * static_cast<double>(kBytes) / us * 1e-6;
+  constexpr uint64_t kBytes = uint64_t{1} << 30;
+  ASSIGN_OR_RETURN(const double copied, cu::measure_copy_bandwidth(*w.device, kBytes));
+  ceilings.copy_tbps = copied * 1e-12;
   if (!w.cublaslt().ok()) return ceilings;
   ASSIGN_OR_RETURN(ceilings.bf16_tflops, w.product_tflops(false));
   if (w.facts.sm >= 89) {

@@ -109,10 +109,8 @@ extern "C" __global__ void __launch_bounds__(kAnyWarps * 32, ATT_KV == 2 ? 4 : 8
                   const float* sinks) {
   __shared__ float queries[kAnyWarps][ATT_DIM];
   const AttentionArguments a = {q, query_start, kv_len, block_table, sequences, cache, out};
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
+  allow_next_kernel();
+  await_last_kernel();
   const int count = *sequences;
   if (count == 0) return;
   const int64_t items = int64_t{query_start[count]} * ATT_HEADS;

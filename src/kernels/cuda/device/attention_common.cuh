@@ -6,6 +6,7 @@
 // of more).
 #pragma once
 
+#include "launch_order.cuh"
 #include "types.cuh"
 
 constexpr int kGroup = ATT_HEADS / ATT_KV_HEADS;
@@ -70,15 +71,4 @@ __device__ __forceinline__ uint32_t pack_f16(float low, float high) {
   uint32_t packed;
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
   return packed;
-}
-/// Programmatic dependent launch where the machine has it.
-__device__ __forceinline__ void allow_next_kernel() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
-__device__ __forceinline__ void await_last_kernel() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
 }

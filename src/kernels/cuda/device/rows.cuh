@@ -2,6 +2,7 @@
 // of launches. Sealed: includes nothing outside this folder.
 #pragma once
 
+#include "launch_order.cuh"
 #include "types.cuh"
 
 struct f16_t {
@@ -83,19 +84,6 @@ __device__ __forceinline__ float row_reduce(float value, float* scratch) {
     __syncthreads();  // scratch is free again
   }
   return value;
-}
-
-/// Programmatic dependent launch where the machine has it.
-__device__ __forceinline__ void allow_next_kernel() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
-/// Blocks without work wait too: else a kernel could end before the one ahead of it.
-__device__ __forceinline__ void await_last_kernel() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
 }
 
 /// factor * symbol + offset; a fixed extent reads nothing.
