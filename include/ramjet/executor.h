@@ -9,7 +9,9 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,6 +22,17 @@ enum class CapacityPolicy : uint8_t {
   kGuaranteedNoEvict,  // admit only what is sure to finish
 };
 enum class BatchingMode : uint8_t { kInFlight, kStatic };
+
+/// For who supervises an executor. Called on its threads: they must neither block nor throw.
+struct ExecutorHooks {
+  /// Just before the first step of the requests with these tags (Request::tag).
+  std::function<void(std::span<const uint64_t> tags)> on_start;
+  /// After each group of events went through the callbacks.
+  std::function<void()> on_published;
+  /// Once: the device is lost to this process. What ran has ended with an error and its events are
+  /// delivered; what still waits ends with the same error when this returns.
+  std::function<void(const Error& error)> on_lost;
+};
 
 struct ExecutorConfig {
   uint64_t kv_bytes = 0;   // hard cap of the KV cache; 0: kv_fraction of free memory
@@ -32,6 +45,7 @@ struct ExecutorConfig {
   BatchingMode batching = BatchingMode::kInFlight;
   bool prefix_caching = true;
   double step_deadline_s = 60;  // a step that takes longer makes health() fail
+  ExecutorHooks hooks;
 };
 
 struct ExecutorStats {
@@ -49,6 +63,7 @@ struct ExecutorStats {
   uint64_t preemptions = 0;
   uint64_t integrity_checks = 0;  // check_integrity() by the idle loop itself ...
   uint64_t integrity_errors = 0;  // ... and how many found something (the log says what)
+  uint64_t restarts = 0;          // of a supervised executor's process
   uint64_t steps = 0;
   uint64_t slot_steps = 0;               // sum over steps of sequences that ran
   uint64_t batched_tokens = 0;           // sum over steps of tokens
@@ -90,7 +105,8 @@ class Executor {
                 const std::function<void(int, std::span<const float>)>& sink);
 
   ExecutorStats stats() const;
-  /// Ok while the step loop makes progress (or idles); else why not.
+  /// Ok while the step loop makes progress (or idles); else why not. After a device fault it stays
+  /// an error: only another process can use the device again.
   Status health() const;
   /// When idle: free + cached + active = total and every count matches its owners.
   Status check_integrity() const;

@@ -70,6 +70,7 @@ struct Request {
   double deadline_s = 0;    // seconds from submit until the request is ended; 0: none
   uint64_t cache_salt = 0;  // prefixes are shared between equal salts only
   std::string label;        // for logs and traces
+  uint64_t tag = 0;         // the caller's own name for it, see ExecutorHooks
 };
 
 struct TokenLogprob {

@@ -13,6 +13,8 @@ const std::vector<EnvVariable>& env_registry() {
       {"RAMJET_LOG", "debug, info, warn, error or off (default: info)"},
       {"RAMJET_THREADS", "CPU worker threads (default: the cores this process may use)"},
       {"RAMJET_ISA", "caps the CPU path: scalar, avx2, avx512 or amx (default: the best)"},
+      {"RAMJET_PLANT",
+       "for tests: fault_at_step:N, hang_at_step:N or exit_at_step:N of an executor"},
       {"RAMJET_DEVICE", "cpu: no GPU is used, and automatic engines are built for the CPU"},
   };
   return registry;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <exception>
 #include <random>
+#include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -18,6 +19,7 @@ namespace {
 constexpr int64_t kRetryNs = 20'000'000;
 constexpr int kFailuresUntilUnhealthy = 5;
 constexpr std::chrono::seconds kRestBeforeCheck{1};
+constexpr double kLastEventsS = 1;  // for them to leave a process that is about to end
 
 Result<SchedulerConfig> scheduler_config(const SessionInfo& info, const ExecutorConfig& config) {
   if (config.max_batch_size < 0 || config.max_num_tokens < 0) {
@@ -69,9 +71,9 @@ ExecutorCore::ExecutorCore(std::unique_ptr<Session> session, const ExecutorConfi
       info_(session_->info()),
       config_(config),
       scheduler_config_(scheduler),
-      loop_({session_.get(), &publisher_, pool, &SteadyClock::instance()}, scheduler,
-            block_config(info_, config)),
-      publisher_([this](uint64_t request) { cancel(request); }) {
+      loop_({session_.get(), &publisher_, pool, &SteadyClock::instance(), &config_.hooks},
+            scheduler, block_config(info_, config)),
+      publisher_([this](uint64_t request) { cancel(request); }, config_.hooks.on_published) {
   limits_.vocab_size = info_.vocab_size;
   limits_.max_batch_size = scheduler.max_batch_size;
   limits_.max_seq_len = std::min(info_.max_seq_len, info_.max_blocks * info_.block_tokens);
@@ -152,6 +154,7 @@ Result<uint64_t> ExecutorCore::enqueue(std::unique_ptr<ActiveRequest> request) {
   const uint64_t id = request->id;
   {
     const std::lock_guard lock(mutex_);
+    if (lost_) return *lost_;
     if (draining_) return Error{ErrorCode::kUnavailable, "the executor is draining"};
     if (inbox_sequences_ + stats_.requests_waiting >= config_.max_queue) {
       return make_error(ErrorCode::kResourceExhausted,
@@ -268,9 +271,26 @@ void ExecutorCore::run_loop() {
     worked = loop_.step();
     unchecked_ |= worked;
     report();
+    if (loop_.lost()) lose();
   }
   for (Command& c : commands) execute(c);
   loop_.end_all(FinishReason::kCancelled);
+  report();
+}
+
+// The first time it tells; then it ends what came since.
+void ExecutorCore::lose() {
+  const Error& error = *loop_.lost();
+  if (!std::exchange(told_lost_, true)) {
+    log_error("{}", error.message);
+    publisher_.wait_delivered(kLastEventsS);
+    if (config_.hooks.on_lost) config_.hooks.on_lost(error);
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    lost_ = error;
+  }
+  loop_.end_all(FinishReason::kError, error);
   report();
 }
 
@@ -282,6 +302,10 @@ ExecutorStats ExecutorCore::stats() const {
 }
 
 Status ExecutorCore::health() const {
+  {
+    const std::lock_guard lock(mutex_);
+    if (lost_) return *lost_;
+  }
   const int64_t now = SteadyClock::instance().now_ns();
   const int64_t beat = beat_ns_.load(std::memory_order_relaxed);
   const double silent_s = beat == 0 ? 0 : static_cast<double>(now - beat) * 1e-9;

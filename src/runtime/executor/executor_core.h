@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <thread>
 #include <vector>
@@ -68,6 +69,7 @@ class ExecutorCore {
   void rest(std::unique_lock<std::mutex>& lock);
   void execute(Command& command);
   void report();
+  void lose();
   uint64_t draw_seed();
   Status consume_feed(uint64_t id, LogitsFeed& feed, const LogitsRequest& request,
                       const std::function<void(int, std::span<const float>)>& sink);
@@ -78,6 +80,7 @@ class ExecutorCore {
   SchedulerConfig scheduler_config_;
   RequestLimits limits_;
   StepLoop loop_;           // of the loop's thread only
+  bool told_lost_ = false;  // of the loop's thread
   bool unchecked_ = false;  // steps ran since the last check_integrity(); of the loop's thread
 
   mutable std::mutex mutex_;
@@ -88,6 +91,7 @@ class ExecutorCore {
   int64_t inbox_sequences_ = 0;  // of requests in the inbox
   bool draining_ = false;
   bool stopping_ = false;
+  std::optional<Error> lost_;  // the device
   ExecutorStats stats_;
   std::atomic<uint64_t> next_id_{1};
   std::atomic<uint64_t> seed_counter_{0};

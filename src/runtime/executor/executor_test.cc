@@ -11,6 +11,7 @@
 #include "runtime/executor/executor_core.h"
 #include "runtime/executor/fake_async_session.h"
 #include "runtime/executor/test_reference.h"
+#include "runtime/session/planted_session.h"
 
 namespace ramjet::runtime {
 namespace {
@@ -673,6 +674,71 @@ TEST(Executor, RepeatedFailuresFailHealth) {
   broken = false;
   EXPECT_TRUE(core->generate(greedy({1}, 3), 30).ok());
   EXPECT_TRUE(core->health().ok());
+}
+
+/// What a device's loss does to two requests that run and two that wait.
+void lose_device(std::unique_ptr<Session> session) {
+  std::mutex mutex;
+  std::vector<uint64_t> started;
+  std::map<uint64_t, Error> ended;
+  size_t ended_when_told = 0;
+  std::promise<Error> told;
+  ExecutorConfig config;
+  config.max_batch_size = 2;
+  config.hooks.on_start = [&](std::span<const uint64_t> tags) {
+    const std::lock_guard lock(mutex);
+    started.insert(started.end(), tags.begin(), tags.end());
+  };
+  config.hooks.on_lost = [&](const Error& error) {
+    const std::lock_guard lock(mutex);
+    ended_when_told = ended.size();
+    told.set_value(error);
+  };
+  auto core = ExecutorCore::create(plant(std::move(session), {Plant::Kind::kFault, 6}, {}), config,
+                                   nullptr);
+  ASSERT_TRUE(core.ok());
+  for (uint64_t tag = 11; tag <= 14; ++tag) {
+    Request request = greedy({1, 2, static_cast<int32_t>(tag)}, 40);
+    request.tag = tag;
+    ASSERT_TRUE((*core)
+                    ->submit(std::move(request),
+                             [&, tag](RequestOutput&& output) {
+                               if (!output.last) return;
+                               const std::lock_guard lock(mutex);
+                               ended[tag] = output.error.value_or(Error{});
+                             })
+                    .ok());
+  }
+  const Error error = told.get_future().get();
+  EXPECT_EQ(error.code, ErrorCode::kUnavailable);
+  EXPECT_THAT(error.message, HasSubstr("a planted device fault"));
+  EXPECT_TRUE((*core)->drain(10).ok());  // all have ended
+  EXPECT_THAT(started, testing::ElementsAre(11, 12));
+  EXPECT_EQ(ended_when_told, 2u) << "what waits is left to the hook";
+  EXPECT_EQ(ended.size(), 4u);
+  for (const auto& [tag, why] : ended) EXPECT_EQ(why.message, error.message) << tag;
+  EXPECT_EQ((*core)->health().error().message, error.message);
+  EXPECT_EQ((*core)->submit(greedy({1}, 2), {}).error().message, error.message);
+  EXPECT_TRUE((*core)->check_integrity().ok());
+}
+
+TEST(Executor, ALostDeviceEndsWhatBegan) {
+  const SessionInfo info = FakeSession::small_info(60);
+  lose_device(std::make_unique<FakeSession>(info, FakeSession::Options{}));
+}
+
+TEST(Executor, ALostDeviceEndsWhatBeganAhead) {
+  const SessionInfo info = FakeSession::small_info(60);
+  lose_device(std::make_unique<FakeAsyncSession>(info, FakeSession::Options{}));
+}
+
+TEST(Executor, PlantsAreParsed) {
+  EXPECT_EQ(Plant::parse("hang_at_step:12")->step, 12);
+  EXPECT_EQ(Plant::parse("hang_at_step:12")->kind, Plant::Kind::kHang);
+  EXPECT_EQ(Plant::parse("exit_at_step:1")->kind, Plant::Kind::kExit);
+  for (const char* bad : {"", "fault", "fault_at_step:", "fault_at_step:0", "fault_at_step:1x"}) {
+    EXPECT_FALSE(Plant::parse(bad).ok()) << bad;
+  }
 }
 
 TEST(Executor, TheQueueIsBounded) {

@@ -9,8 +9,8 @@
 
 namespace ramjet::runtime {
 
-Publisher::Publisher(std::function<void(uint64_t request)> on_throw)
-    : on_throw_(std::move(on_throw)), thread_([this] { run(); }) {}
+Publisher::Publisher(std::function<void(uint64_t request)> on_throw, std::function<void()> on_batch)
+    : on_throw_(std::move(on_throw)), on_batch_(std::move(on_batch)), thread_([this] { run(); }) {}
 
 Publisher::~Publisher() {
   {
@@ -56,6 +56,7 @@ void Publisher::run() {
     for (PublishEvent& event : batch) {
       if (!event.merged) deliver(event);
     }
+    if (on_batch_) on_batch_();
     batch.clear();  // releases sinks, and with them what callbacks captured, outside the lock
     lock.lock();
     delivering_ = false;

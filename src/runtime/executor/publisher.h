@@ -2,8 +2,9 @@
 //
 // push() may be called from any thread. Events of one request arrive in order; events of a single
 // sequence that wait together are merged into one. Callbacks run outside all locks; what they
-// throw is logged, drops the request's further events and is told to `on_throw`, which runs on the
-// publisher's thread. The destructor delivers what is queued.
+// throw is logged, drops the request's further events and is told to `on_throw`. That and
+// `on_batch`, called after each group that was delivered, run on the publisher's thread. The
+// destructor delivers what is queued.
 #pragma once
 
 #include <ramjet/request.h>
@@ -33,7 +34,8 @@ struct PublishEvent {
 
 class Publisher {
  public:
-  explicit Publisher(std::function<void(uint64_t request)> on_throw = {});
+  explicit Publisher(std::function<void(uint64_t request)> on_throw = {},
+                     std::function<void()> on_batch = {});
   ~Publisher();
   Publisher(const Publisher&) = delete;
   Publisher& operator=(const Publisher&) = delete;
@@ -49,6 +51,7 @@ class Publisher {
   void deliver(PublishEvent& event) const;
 
   const std::function<void(uint64_t request)> on_throw_;
+  const std::function<void()> on_batch_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable delivered_;

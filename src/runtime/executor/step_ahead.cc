@@ -61,7 +61,8 @@ Status StepLoop::collect(size_t rows) {
 Status StepLoop::land() {
   const Flight flight = std::move(*flight_);
   flight_.reset();
-  const Status collected = collect(flight.rows.size());
+  Status collected = collect(flight.rows.size());
+  if (!collected.ok()) collected = judge(collected.error());
   for (size_t i = 0; i < flight.rows.size(); ++i) {
     const auto found = requests_.find(flight.rows[i].request);
     if (found == requests_.end()) continue;
@@ -73,8 +74,9 @@ Status StepLoop::land() {
       continue;
     }
     scheduler_.distrust(request.sequences[static_cast<size_t>(index)]);
-    end(request.id, FinishReason::kError, collected.error().with_context("the step failed"));
+    end(request.id, FinishReason::kError, collected.error());
   }
+  if (lost_) end_started();
   failed_in_a_row_.store(collected.ok() ? 0 : failed_in_a_row() + 1, std::memory_order_relaxed);
   return collected;
 }
@@ -111,7 +113,7 @@ void StepLoop::step_ahead(const StepPlan& plan) {
   } else {
     failed_in_a_row_.fetch_add(1, std::memory_order_relaxed);
   }
-  fail((queued.ok() ? landed : queued).error().with_context("the step failed"));
+  fail(queued.ok() ? landed.error() : judge(queued.error()));
 }
 
 }  // namespace ramjet::runtime

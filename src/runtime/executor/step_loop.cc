@@ -116,8 +116,10 @@ int64_t StepLoop::ns_to_deadline() const {
 bool StepLoop::step() {
   const int64_t begin = parts_.clock->now_ns();
   expire(begin);
+  if (lost_) return false;
   const bool ahead = host_requests_ == 0 && parts_.session->samples(SamplingParams{});
   if (!ahead && flight_) (void)land();  // those it failed have been told
+  if (lost_) return true;
   const StepPlan& plan = scheduler_.schedule(begin);
   if (plan.items.empty() && !flight_) return false;
   mark_started(plan, begin);
@@ -136,7 +138,7 @@ void StepLoop::step_now(const StepPlan& plan) {
   const Result<std::span<const float>> logits = launch(plan);
   if (!logits.ok()) {
     failed_in_a_row_.fetch_add(1, std::memory_order_relaxed);
-    return fail(logits.error().with_context("the step failed"));
+    return fail(judge(logits.error()));
   }
   failed_in_a_row_.store(0, std::memory_order_relaxed);
   collect_jobs(plan, *logits);
@@ -148,10 +150,15 @@ void StepLoop::step_now(const StepPlan& plan) {
 }
 
 void StepLoop::mark_started(const StepPlan& plan, int64_t now_ns) {
+  tags_.clear();
   for (const PlanItem& item : plan.items) {
     ActiveRequest& request = *owner(item.sequence).request;
-    if (request.start_ns == 0) request.start_ns = now_ns;
+    if (request.start_ns != 0) continue;
+    request.start_ns = now_ns;
+    tags_.push_back(request.request.tag);
   }
+  const bool told = !tags_.empty() && parts_.hooks != nullptr && parts_.hooks->on_start;
+  if (told) parts_.hooks->on_start(tags_);
 }
 
 Result<std::span<const float>> StepLoop::launch(const StepPlan& plan) {
@@ -193,6 +200,24 @@ void StepLoop::fail(const Error& error) {
       end(r->id, FinishReason::kError, error);
     }
   }
+  if (lost_) end_started();
+}
+
+// What a failed step's requests are told; finds out whether the device is lost.
+Error StepLoop::judge(const Error& error) {
+  if (!lost_ && parts_.session->lost()) {
+    lost_ = make_error(ErrorCode::kUnavailable, "the device was lost in a step: {}", error.message);
+  }
+  return lost_ ? *lost_ : error.with_context("the step failed");
+}
+
+// Their caches went with the device.
+void StepLoop::end_started() {
+  std::vector<uint64_t> started;
+  for (const auto& [id, request] : requests_) {
+    if (request->start_ns != 0) started.push_back(id);
+  }
+  for (const uint64_t id : started) end(id, FinishReason::kError, lost_);
 }
 
 void StepLoop::emit(ActiveRequest& request, int index, RequestOutput output) {

@@ -3,8 +3,9 @@
 //
 // Single-threaded: whoever calls it owns it. ExecutorCore runs it on a thread of its own; tests
 // and simulations call it directly. An error of a request ends that request; an error of a step
-// ends the requests that were in it, and the others restart. In the steady state it allocates only
-// the events that it publishes and what sequences grow by.
+// ends the requests that were in it, and the others restart; an error that loses the device ends
+// all that have begun, and no step is run any more. In the steady state it allocates only the
+// events that it publishes and what sequences grow by.
 #pragma once
 
 #include <ramjet/executor.h>
@@ -32,6 +33,7 @@ class StepLoop {
     Publisher* publisher = nullptr;
     ThreadPool* pool = nullptr;  // for sampling; may be null
     const Clock* clock = nullptr;
+    const ExecutorHooks* hooks = nullptr;  // may be null
   };
   StepLoop(const Parts& parts, const SchedulerConfig& scheduler,
            const kv::BlockManagerConfig& blocks);
@@ -55,6 +57,8 @@ class StepLoop {
   int64_t ns_to_deadline() const;
   /// Steps that failed since the last that did not. Any thread.
   int failed_in_a_row() const { return failed_in_a_row_.load(std::memory_order_relaxed); }
+  /// Why no step will run any more, if the device is lost.
+  const std::optional<Error>& lost() const { return lost_; }
   ExecutorStats stats() const;
   Status check_integrity() const;
   const Scheduler& scheduler() const { return scheduler_; }
@@ -93,6 +97,8 @@ class StepLoop {
   void mark_started(const StepPlan& plan, int64_t now_ns);
   Result<std::span<const float>> launch(const StepPlan& plan);
   void fail(const Error& error);
+  Error judge(const Error& error);
+  void end_started();
   void collect_jobs(const StepPlan& plan, std::span<const float> logits);
   SampleJob& new_job(const Target& target, std::span<const float> row);
   void collect_row(const PlanItem& item, int64_t position, std::span<const float> row);
@@ -126,6 +132,8 @@ class StepLoop {
   std::vector<SeqId> scratch_;
   std::vector<PublishEvent> events_;
   ExecutorStats stats_;
+  std::vector<uint64_t> tags_;  // scratch
+  std::optional<Error> lost_;
   std::atomic<int> failed_in_a_row_{0};
 };
 

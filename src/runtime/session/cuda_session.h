@@ -32,6 +32,8 @@ class CudaSession final : public Session {
   Status launch(const StepBatch& batch, std::span<const RowSampling> rows) override;
   Status collect(std::span<SampledRow> rows) override;
   double device_busy_s() const override { return clock_.busy_s(); }
+  /// A fault of a kernel sticks to the context: then nothing works any more, not even waiting.
+  bool lost() override { return !device_->bind().ok() || !device_->synchronize().ok(); }
 
   DeviceProgram& program() { return *program_; }
   /// The next steps are timed record by record; slower.

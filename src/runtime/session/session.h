@@ -86,6 +86,9 @@ class Session {
   virtual Status launch(const StepBatch& batch, std::span<const RowSampling> rows);
   /// Waits for the oldest launched step; `rows` as many as it had. Not more often than launch().
   virtual Status collect(std::span<SampledRow> rows);
+  /// Asked after an error: whether the device is lost to this process, so that every later step
+  /// would fail too.
+  virtual bool lost() { return false; }
   /// Seconds that the device was at work, if it is not the calling thread's own.
   virtual double device_busy_s() const { return 0; }
 };
