@@ -4,9 +4,11 @@
 
 The length of the run is fixed after a calibration: steps = minutes / measured step time (`--steps`
 repeats a run exactly). Two phases in one schedule: plain next-token loss on everything, then, for
-the last part, more conversations with loss on their answers only, plain text mixed in. Muon for the
-matrices, AdamW for the rest, warm-up then constant then linear decay to zero. `--state FILE` saves
-the run every minute and resumes from it.
+the last part, more conversations with loss on their answers only, plain text mixed in. From
+`--fp8-from` on, matrices, their inputs, keys and values are rounded to e4m3 on the way (the gradient
+passes straight through), so that the weights serve in eight bits as well. Muon for the matrices,
+AdamW for the rest, warm-up then constant then linear decay to zero. `--state FILE` saves the run
+every minute and resumes from it.
 """
 
 import argparse
@@ -45,8 +47,17 @@ def rms_norm(x, weight, eps):
     return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + eps) * weight).to(x.dtype)
 
 
-def matmul(x, weight):
-    return F.linear(x, weight.to(x.dtype))
+def e4m3(x, scale=None):
+    """x rounded to e4m3 with a scale for each row, its largest magnitude / 448, if none is given"""
+    y = x.detach().float()
+    if scale is None:
+        scale = y.abs().amax(-1, keepdim=True).clamp(min=1e-12) / 448
+    y = ((y / scale).clamp(-448, 448).to(torch.float8_e4m3fn).float() * scale).to(x.dtype)
+    return x + (y - x.detach())
+
+
+def matmul(x, weight, fp8=False):
+    return F.linear(e4m3(x), e4m3(weight).to(x.dtype)) if fp8 else F.linear(x, weight.to(x.dtype))
 
 
 class Layer(nn.Module):
@@ -77,11 +88,11 @@ class Layer(nn.Module):
         self.input_layernorm = nn.Parameter(torch.ones(s.hidden))
         self.post_attention_layernorm = nn.Parameter(torch.ones(s.hidden))
 
-    def forward(self, x, cos, sin):
+    def forward(self, x, cos, sin, fp8):
         s, (b, t, _) = self.s, x.shape
         y = rms_norm(x, self.input_layernorm, s.eps)
         q, k, v = (
-            matmul(y, w).view(b, t, -1, s.head_dim).transpose(1, 2)
+            matmul(y, w, fp8).view(b, t, -1, s.head_dim).transpose(1, 2)
             for w in (self.q_proj, self.k_proj, self.v_proj)
         )
 
@@ -89,12 +100,14 @@ class Layer(nn.Module):
             a, c = z.chunk(2, -1)
             return (torch.cat((a * cos - c * sin, c * cos + a * sin), -1)).to(z.dtype)
 
-        y = F.scaled_dot_product_attention(rotate(q), rotate(k), v, is_causal=True, enable_gqa=True)
-        x = x + matmul(y.transpose(1, 2).reshape(b, t, -1), self.o_proj)
+        q, k = rotate(q), rotate(k)
+        if fp8:
+            k, v = e4m3(k, 1), e4m3(v, 1)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        x = x + matmul(y.transpose(1, 2).reshape(b, t, -1), self.o_proj, fp8)
         y = rms_norm(x, self.post_attention_layernorm, s.eps)
-        return x + matmul(
-            F.silu(matmul(y, self.gate_proj)) * matmul(y, self.up_proj), self.down_proj
-        )
+        y = F.silu(matmul(y, self.gate_proj, fp8)) * matmul(y, self.up_proj, fp8)
+        return x + matmul(y, self.down_proj, fp8)
 
 
 class Llama(nn.Module):
@@ -111,12 +124,12 @@ class Llama(nn.Module):
         self.register_buffer("cos", angle.cos(), persistent=False)
         self.register_buffer("sin", angle.sin(), persistent=False)
 
-    def forward(self, ids, targets, weights, dtype):
+    def forward(self, ids, targets, weights, dtype, fp8=False):
         """sum of weighted negative log likelihoods, in nats"""
         t = ids.shape[1]
         x = self.embed.to(dtype)[ids]
         for layer in self.layers:
-            x = layer(x, self.cos[:t].to(dtype), self.sin[:t].to(dtype))
+            x = layer(x, self.cos[:t].to(dtype), self.sin[:t].to(dtype), fp8)
         logits = matmul(rms_norm(x, self.norm, self.s.eps), self.embed).float()
         loss = F.cross_entropy(logits.view(-1, self.s.vocab), targets.reshape(-1), reduction="none")
         return (loss * weights.reshape(-1)).sum()
@@ -201,7 +214,7 @@ class Data:
         return ids[:, :-1], ids[:, 1:], weights
 
 
-def held_out(model, loss_of, data, facts, rows, dtype):
+def held_out(model, loss_of, data, facts, rows, dtype, fp8=False):
     """bits per byte: plain text over all its tokens, conversations over their answers"""
     out, context = {}, model.s.context
     for name in ("wiki", "novels", "chat"):
@@ -213,7 +226,7 @@ def held_out(model, loss_of, data, facts, rows, dtype):
         nats = 0.0
         with torch.no_grad():
             for part in zip(*(x.view(-1, rows, context) for x in (ids, targets, weights))):
-                nats += loss_of(*part, dtype).item()
+                nats += loss_of(*part, dtype, fp8).item()
         out[name] = nats / math.log(2) / facts["sources"]["held_" + name]["bytes"]
     return out
 
@@ -299,6 +312,7 @@ def arguments():
     p.add_argument("--lr", type=float, default=0.02, help="of Muon; AdamW's is 0.15 of it")
     p.add_argument("--decay-from", type=float, default=0.4)
     p.add_argument("--chat-from", type=float, default=0.85)
+    p.add_argument("--fp8-from", type=float, default=0.8)
     p.add_argument("--eval-every", type=int, default=500)
     p.add_argument("--state", type=Path)
     p.add_argument("--device", default="cuda")
@@ -348,7 +362,7 @@ def main():
         gen = torch.Generator(a.device).manual_seed(a.seed * 1_000_003 + step)
         chat = frac >= a.chat_from
         ids, targets, weights = data.batch(late if chat else plain, a.context, gen, chat)
-        loss = loss_of(ids, targets, weights, dtype) / weights.sum()
+        loss = loss_of(ids, targets, weights, dtype, frac >= a.fp8_from) / weights.sum()
         loss.backward()
         lr = a.lr * schedule(step, total, a.decay_from)
         muon.step(lr, torch.tensor(min(0.95, 0.85 + step / 3000), device=a.device), 0.1)
@@ -406,7 +420,8 @@ def main():
         for p in model.parameters():
             p.copy_(p.bfloat16())
     bits = held_out(model, loss_of, data, facts, a.rows, dtype)
-    print("as stored (bf16), held-out bits/byte", bits, flush=True)
+    bits_fp8 = held_out(model, loss_of, data, facts, a.rows, dtype, fp8=True)
+    print("as stored (bf16), held-out bits/byte", bits, "and in fp8", bits_fp8, flush=True)
     export(model, a.out, a.data)
     name = torch.cuda.get_device_name() if cuda else "cpu"
     (a.out / "loss.json").write_text(
@@ -422,11 +437,13 @@ def main():
                 "lr": a.lr,
                 "decay_from": a.decay_from,
                 "chat_from": a.chat_from,
+                "fp8_from": a.fp8_from,
                 "device": name,
                 "torch": torch.__version__,
                 "train_seconds": round(time.time() - began),
                 "data": facts,
                 "held_out_bits_per_byte": bits,
+                "held_out_bits_per_byte_fp8": bits_fp8,
                 **curve,
             }
         )

@@ -384,26 +384,25 @@ double perplexity_change(const std::vector<int32_t>& ids, const char* quantize, 
   return 100 * std::expm1(after - before);
 }
 
-/// The demo model is small and feels three bits of mantissa: PyTorch, with the same roundings of
-/// weights and activations and floats elsewhere, loses 1.5 % on all of its stories and 1.2 % on
-/// wikitext. An eight-bit cache alone stays within 1 %.
-void expect_quality(const std::vector<int32_t>& ids) {
-  EXPECT_LT(std::abs(perplexity_change(ids, "none", "fp8")), 1);
-  EXPECT_LT(std::abs(perplexity_change(ids, "fp8", "auto")), 2.5);
-  EXPECT_LT(std::abs(perplexity_change(ids, "fp8", "fp8")), 2.5);
+/// In percent. Eight bits may cost 1 % on text; a list of titles, which is like nothing the model
+/// was trained on, may cost more.
+void expect_cost(const std::vector<int32_t>& ids, double of_weights) {
+  EXPECT_LT(perplexity_change(ids, "none", "fp8"), 1);
+  EXPECT_LT(perplexity_change(ids, "fp8", "auto"), of_weights);
+  EXPECT_LT(perplexity_change(ids, "fp8", "fp8"), of_weights);
 }
 
-TEST(Fp8Quality, PerplexityOfTheDemoModelOnItsStories) {
+TEST(Fp8Quality, PerplexityOfTheDemoModelOnTitles) {
   const std::vector<int32_t> ids = demo_tokens("models/demo/STORIES.md", 4096);
   ASSERT_EQ(ids.size(), 4096u);
-  expect_quality(ids);
+  expect_cost(ids, 2.5);
 }
 
 TEST(Fp8Quality, PerplexityOfTheDemoModelOnWikitext) {
   const std::string file = "../shared/data/eval/wikitext-2/valid.txt";
   const std::vector<int32_t> ids = demo_tokens(file, 16384);
   if (ids.empty()) GTEST_SKIP() << file << " is absent";
-  expect_quality(ids);
+  expect_cost(ids, 1);
 }
 
 // The GPU -----------------------------------------------------------------------------------
