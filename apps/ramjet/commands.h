@@ -18,6 +18,7 @@ void add_bench_serve_command(CLI::App& bench, CommandRunner& runner);
 void add_bench_command(CLI::App& app, CommandRunner& runner);  // its subcommands but serve
 void add_build_command(CLI::App& app, CommandRunner& runner);
 void add_doctor_command(CLI::App& app, CommandRunner& runner);
+void add_executor_command(CLI::App& app, CommandRunner& runner);  // hidden: serve starts it
 void add_eval_command(CLI::App& app, CommandRunner& runner);
 void add_inspect_command(CLI::App& app, CommandRunner& runner);
 void add_logits_command(CLI::App& app, CommandRunner& runner);

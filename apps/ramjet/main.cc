@@ -35,6 +35,7 @@ int run_command(int argc, char** argv) {
   app.footer(environment_help());
   CommandRunner runner;
   add_serve_command(app, runner);
+  add_executor_command(app, runner);
   add_run_command(app, runner);
   add_build_command(app, runner);
   add_inspect_command(app, runner);

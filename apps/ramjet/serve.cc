@@ -12,11 +12,15 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "commands.h"
+#include "kernels/registry.h"
 #include "output.h"
 #include "server/server.h"
+#include "server/supervise/supervisor.h"
 
 namespace ramjet {
 namespace {
+
+enum class ExecutorPlace { kAuto, kProcess, kHere };
 
 struct ServeOptions {
   std::string model;
@@ -24,6 +28,8 @@ struct ServeOptions {
   std::vector<std::string> names;
   BuildOptions build;
   ExecutorConfig executor;
+  ExecutorPlace place = ExecutorPlace::kAuto;
+  int max_restarts = 5;
   server::ServerOptions server;
   double drain_s = 30;
   double max_body_mb = 32;
@@ -96,13 +102,41 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/// An executor in a process of its own, which is replaced when it is lost.
+Result<std::unique_ptr<server::Backend>> supervised(const ServeOptions& options,
+                                                    const std::string& engine_path) {
+  server::SupervisorOptions how;
+  how.executor = options.executor;
+  how.max_restarts = options.max_restarts;
+  how.launch = [engine_path](uint32_t) {
+    return server::spawn_self(
+        {"executor", "--fd", std::to_string(server::kExecutorFd), engine_path});
+  };
+  ASSIGN_OR_RETURN(auto supervisor, server::Supervisor::start(std::move(how)));
+  return std::unique_ptr<server::Backend>(std::move(supervisor));
+}
+
+/// For a GPU a process of its own is the default: only a new one gets over a kernel's fault.
+Result<bool> wants_process(const ServeOptions& options, const Engine& engine) {
+  if (options.place != ExecutorPlace::kAuto) return options.place == ExecutorPlace::kProcess;
+  ASSIGN_OR_RETURN(const kernels::Target target, kernels::Target::parse(engine.target()));
+  return target.is_gpu();
+}
+
+Result<std::unique_ptr<server::Backend>> make_backend(const ServeOptions& options,
+                                                      const std::shared_ptr<const Engine>& engine) {
+  ASSIGN_OR_RETURN(const bool process, wants_process(options, *engine));
+  if (process) return supervised(options, engine->path());
+  ASSIGN_OR_RETURN(auto executor, Executor::create(engine, options.executor));
+  return server::make_executor_backend(std::move(executor));
+}
+
 Result<std::unique_ptr<server::ModelHost>> load_host(const ServeOptions& options) {
   ASSIGN_OR_RETURN(const auto engine, load_model(options.model, options.build));
   ASSIGN_OR_RETURN(server::ModelHost::Parts parts, server::ModelHost::parts_of(*engine));
   parts.names = served_names(options, engine->model());
-  ASSIGN_OR_RETURN(auto executor, Executor::create(engine, options.executor));
-  return server::ModelHost::create(std::move(parts),
-                                   server::make_executor_backend(std::move(executor)));
+  ASSIGN_OR_RETURN(auto backend, make_backend(options, engine));
+  return server::ModelHost::create(std::move(parts), std::move(backend));
 }
 
 Status serve(ServeOptions options) {
@@ -182,6 +216,27 @@ void add_executor_options(CLI::App& command, ExecutorConfig& config) {
       "compute every prompt from its start");
 }
 
+void add_supervision_options(CLI::App& command, ServeOptions& options) {
+  command
+      .add_option("--executor", options.place,
+                  "process: it runs apart and is replaced when it is lost; inproc: it runs here; "
+                  "auto: process on a GPU")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, ExecutorPlace>{{"auto", ExecutorPlace::kAuto},
+                                               {"process", ExecutorPlace::kProcess},
+                                               {"inproc", ExecutorPlace::kHere}}));
+  command
+      .add_option("--max-restarts", options.max_restarts,
+                  "of a lost executor process within 5 minutes; then /health fails for good")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1000));
+  command
+      .add_option("--step-deadline", options.executor.step_deadline_s,
+                  "seconds a step may take; above: /health fails, a process is replaced")
+      ->capture_default_str()
+      ->check(CLI::Range(0.1, 86400.0));
+}
+
 }  // namespace
 
 void add_serve_command(CLI::App& app, CommandRunner& runner) {
@@ -191,6 +246,7 @@ void add_serve_command(CLI::App& app, CommandRunner& runner) {
   command->add_option("--config", options->config, "YAML file: the flags below as `name: value`");
   add_server_options(*command, *options);
   add_executor_options(*command, options->executor);
+  add_supervision_options(*command, *options);
   add_build_options(*command, options->build);
   command->callback([command, options, &runner] {
     runner.run = [command, options] {

@@ -87,6 +87,8 @@ class Engine {
   const ModelInfo& model() const;
   const EngineLimits& limits() const;
   const std::string& path() const;
+  /// What it was built for, e.g. "cpu-avx512" or "sm_90a".
+  const std::string& target() const;
   /// Bytes stored beside the weights: "tokenizer", "chat_template", "generation_config",
   /// "special_tokens"; empty if the engine has none. Valid while the Engine lives.
   std::string_view asset(std::string_view name) const;

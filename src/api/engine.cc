@@ -39,6 +39,7 @@ Result<std::shared_ptr<const Engine>> Engine::load(const std::string& path) {
 const ModelInfo& Engine::model() const { return impl_->file->manifest().model; }
 const EngineLimits& Engine::limits() const { return impl_->file->manifest().limits; }
 const std::string& Engine::path() const { return impl_->file->path(); }
+const std::string& Engine::target() const { return impl_->file->manifest().provenance.target; }
 
 Result<const text::Tokenizer*> Engine::Impl::get_tokenizer() const {
   std::call_once(tokenizer_once, [this] {

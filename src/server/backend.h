@@ -1,4 +1,6 @@
-// Backend: what the server needs of an executor. The seam at which tests put a scripted model.
+// Backend: what the server needs of an executor, all of it plain messages but for the callback: the
+// executor may live in this process, or in one of its own (supervise/supervisor.h). Also the seam
+// at which tests put a scripted model.
 //
 // Thread-safety: all methods may be called from any thread. The contract of each is that of the
 // same method of ramjet::Executor.

@@ -736,6 +736,7 @@ TEST(Executor, PlantsAreParsed) {
   EXPECT_EQ(Plant::parse("hang_at_step:12")->step, 12);
   EXPECT_EQ(Plant::parse("hang_at_step:12")->kind, Plant::Kind::kHang);
   EXPECT_EQ(Plant::parse("exit_at_step:1")->kind, Plant::Kind::kExit);
+  EXPECT_EQ(Plant::parse("fault_at_step:3:always")->step, 3);
   for (const char* bad : {"", "fault", "fault_at_step:", "fault_at_step:0", "fault_at_step:1x"}) {
     EXPECT_FALSE(Plant::parse(bad).ok()) << bad;
   }

@@ -55,14 +55,17 @@ class PlantedSession final : public Session {
 }  // namespace
 
 Result<Plant> Plant::parse(std::string_view text) {
-  const size_t colon = text.find(':');
-  const std::string_view name = text.substr(0, colon);
+  constexpr std::string_view kAlways = ":always";
+  std::string_view what = text;
+  if (what.ends_with(kAlways)) what.remove_suffix(kAlways.size());
+  const size_t colon = what.find(':');
+  const std::string_view name = what.substr(0, colon);
   Plant plant;
   if (name == "hang_at_step") plant.kind = Kind::kHang;
   if (name == "exit_at_step") plant.kind = Kind::kExit;
   const bool known = name == "fault_at_step" || plant.kind != Kind::kFault;
   const std::string_view number =
-      colon == std::string_view::npos ? std::string_view() : text.substr(colon + 1);
+      colon == std::string_view::npos ? std::string_view() : what.substr(colon + 1);
   const auto [end, error] =
       std::from_chars(number.data(), number.data() + number.size(), plant.step);
   if (!known || error != std::errc() || end != number.data() + number.size() || plant.step < 1) {

@@ -16,7 +16,8 @@ struct Plant {
   int64_t step = 0;  // counted from 1
 
   /// "fault_at_step:N" (the device is lost), "hang_at_step:N" (the step never ends) or
-  /// "exit_at_step:N" (so does the process).
+  /// "exit_at_step:N" (so does the process). Behind it may stand ":always", for who replaces the
+  /// process: the next ones get the plant too.
   static Result<Plant> parse(std::string_view text);
 };
 

@@ -101,6 +101,8 @@ void ServerMetrics::register_executor() {
           [](const Stats& s) -> double { return static_cast<double>(s.prefix_queries); });
   counter("ramjet:prefix_cache_hits_total", "Prompt tokens found in the prefix cache.",
           [](const Stats& s) -> double { return static_cast<double>(s.prefix_hits); });
+  counter("ramjet:executor_restarts_total", "Executor processes that replaced a lost one.",
+          [](const Stats& s) -> double { return static_cast<double>(s.restarts); });
   counter("ramjet:num_preemptions_total", "Requests paused for want of KV blocks.",
           [](const Stats& s) -> double { return static_cast<double>(s.preemptions); });
   // No draft model can be loaded yet, so these stay at zero; dashboards want them to exist.

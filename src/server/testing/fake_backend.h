@@ -24,6 +24,7 @@ struct FakeBehavior {
   int max_running = 1 << 20;  // requests submitted and not ended; above: kResourceExhausted
   int fail_after = -1;        // steps of a request until it ends with kError
   int max_seq_len = 4096;
+  ExecutorHooks hooks;  // on_start and on_published are called, as an executor does
 };
 
 class FakeBackend final : public Backend {
@@ -46,6 +47,7 @@ class FakeBackend final : public Backend {
   std::atomic<int> cancelled_sequences{0};  // of requests that went on
   std::atomic<bool> paused{false};
   std::atomic<bool> healthy{true};
+  std::atomic<bool> stuck{false};  // stats() does not return
 
  private:
   struct Active;

@@ -12,6 +12,7 @@ struct FakeBackend::Active {
   OutputCallback callback;
   uint64_t id = 0;
   int steps = 0;
+  bool started = false;
   std::atomic<bool> cancelled{false};
   std::vector<std::vector<int32_t>> scripts;  // one a sequence
   std::vector<size_t> positions;
@@ -78,6 +79,7 @@ void FakeBackend::cancel(uint64_t request, int index) {
 }
 
 ExecutorStats FakeBackend::stats() const {
+  while (stuck) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   std::lock_guard lock(mutex_);
   ExecutorStats stats;
   stats.requests_running = static_cast<int>(active_.size());
@@ -193,10 +195,20 @@ void FakeBackend::loop() {
   std::unique_lock lock(mutex_);
   while (true) {
     if (stopping_ && active_.empty()) return;
+    std::vector<uint64_t> tags;
+    for (auto& [id, active] : active_) {
+      if (!paused && !std::exchange(active->started, true)) tags.push_back(active->request.tag);
+    }
+    lock.unlock();  // hooks may ask for statistics
+    if (!tags.empty() && behavior_.hooks.on_start) behavior_.hooks.on_start(tags);
+    lock.lock();
     for (auto it = active_.begin(); it != active_.end();) {
       it = step(*it->second) ? active_.erase(it) : std::next(it);
     }
     changed_.notify_all();
+    lock.unlock();
+    if (behavior_.hooks.on_published) behavior_.hooks.on_published();
+    lock.lock();
     const bool idle = active_.empty() || paused;
     const double pause_s = idle ? 0.01 : std::max(behavior_.step_s, 1e-5);
     changed_.wait_for(lock, std::chrono::duration<double>(pause_s));
