@@ -336,6 +336,12 @@ Result<int> kernels(BenchArguments& a) {
   return emit(a, json, text);
 }
 
+/// The step's matmuls, had they all of its time, of the tiles' peak; 0 without tiles.
+double peak_share(const ProfileReport& report, double us) {
+  if (report.amx_tflops <= 0) return 0;
+  return report.matmul_flops / us * 1e-6 / report.amx_tflops;
+}
+
 Result<int> profile(BenchArguments& a) {
   ASSIGN_OR_RETURN(auto engine, load_model(a.model, a.options));
   ASSIGN_OR_RETURN(ProfileReport report,
@@ -350,6 +356,14 @@ Result<int> profile(BenchArguments& a) {
   }
   text += fmt::format("{:>10.1f} us a step, {:.1f} % outside kernels, on {}\n", report.step_us,
                       100 * report.idle_share, report.device);
+  const double share = peak_share(report, report.step_us);
+  if (share > 0) {
+    text += fmt::format(
+        "{:>10.1f} us the fastest; matmuls in all {:.1f} % (fastest {:.1f} %) of the "
+        "AMX peak between the steps, {:.3f} TFLOP/s\n",
+        report.least_step_us, 100 * share, 100 * peak_share(report, report.least_step_us),
+        report.amx_tflops);
+  }
   if (!a.trace_file.empty()) {
     RETURN_IF_ERROR(write_file_atomically(a.trace_file, report.trace));
   }
@@ -359,6 +373,9 @@ Result<int> profile(BenchArguments& a) {
                {"context", a.context},
                {"tokens", a.tokens},
                {"step_us", report.step_us},
+               {"least_step_us", report.least_step_us},
+               {"amx_tflops", report.amx_tflops},
+               {"amx_share", share},
                {"steps", steps},
                {"idle_share", report.idle_share},
                {"trace", a.trace_file}});

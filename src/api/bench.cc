@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 
 #include "api/engine_impl.h"
 #include "base/json.h"
@@ -63,17 +64,28 @@ struct StepInputs {
   }
 };
 
+/// The program's symbols in such a step.
+std::vector<int64_t> step_symbols(const engine::Program& program, const ProfileOptions& o) {
+  std::vector<int64_t> symbols;
+  for (const Symbol& symbol : program.symbols) {
+    symbols.push_back(symbol.name == "tokens" ? int64_t{o.batch} * o.tokens : o.batch);
+  }
+  return symbols;
+}
+
 ProfileReport make_report(const engine::Program& program,
-                          std::span<const runtime::RecordTime> timings, double step_us) {
+                          std::span<const runtime::RecordTime> timings,
+                          const ProfileOptions& options, double step_us) {
   ProfileReport report;
   report.step_us = step_us;
+  const std::vector<int64_t> symbols = step_symbols(program, options);
   double inside = 0, at = 0;
   OrderedJson events = OrderedJson::array();
   for (size_t i = 0; i < timings.size(); ++i) {
     const engine::LaunchRecord& record = program.records[i];
     const double us = timings[i].us / static_cast<double>(std::max<int64_t>(timings[i].calls, 1));
     report.steps.push_back({std::string(op_name(record.op)), record.name,
-                            record.choices.front().tactic, us, us / step_us});
+                            record.choices[record.choice_at(symbols)].tactic, us, us / step_us});
     events.push_back({{"name", record.name},
                       {"cat", op_name(record.op)},
                       {"ph", "X"},
@@ -167,10 +179,10 @@ double floor_ms(const StepCost& cost, const Ceilings& ceilings, double rows, dou
 namespace {
 
 /// Runs the step several times: first as it would serve, for the time of a step, then with its
-/// records timed. `Session` is EngineSession or CudaSession.
+/// records timed. `Session` is EngineSession or CudaSession; `between` is called before each step.
 template <class Session>
 Result<ProfileReport> profile_session(Session& session, const auto& runner,
-                                      const ProfileOptions& options) {
+                                      const ProfileOptions& options, const auto& between) {
   const runtime::SessionInfo& info = session.info();
   if (options.batch < 1 || options.batch > info.max_batch_size || options.tokens < 1 ||
       options.context < 0 || options.context + options.tokens > info.max_seq_len ||
@@ -185,16 +197,21 @@ Result<ProfileReport> profile_session(Session& session, const auto& runner,
   for (int i = 0; i < warmup; ++i) {
     RETURN_IF_ERROR(session.step(inputs.batch()));
   }
-  const auto start = std::chrono::steady_clock::now();
+  double sum = 0, least = std::numeric_limits<double>::infinity();
   for (int i = 0; i < steps; ++i) {
+    between();
+    const auto start = std::chrono::steady_clock::now();
     RETURN_IF_ERROR(session.step(inputs.batch()));
+    const std::chrono::duration<double, std::micro> us = std::chrono::steady_clock::now() - start;
+    sum += us.count(), least = std::min(least, us.count());
   }
-  const std::chrono::duration<double, std::micro> us = std::chrono::steady_clock::now() - start;
+  between();
   session.set_profiling(true);
   for (int i = 0; i < steps; ++i) {
     RETURN_IF_ERROR(session.step(inputs.batch()));
   }
-  ProfileReport report = make_report(runner.program(), runner.times(), us.count() / steps);
+  ProfileReport report = make_report(runner.program(), runner.times(), options, sum / steps);
+  report.least_step_us = least;
   report.device = info.device;
   return report;
 }
@@ -208,11 +225,19 @@ Result<ProfileReport> profile_engine(std::shared_ptr<const Engine> engine,
                    kernels::Target::parse(file->manifest().provenance.target));
   if (target.is_gpu()) {
     ASSIGN_OR_RETURN(auto session, runtime::CudaSession::create(file, ExecutorConfig{}));
-    return profile_session(*session, session->program(), options);
+    return profile_session(*session, session->program(), options, [] {});
   }
   ThreadPool pool(options.num_threads);
   ASSIGN_OR_RETURN(auto session, runtime::EngineSession::create(file, ExecutorConfig{}, &pool));
-  return profile_session(*session, session->runner(), options);
+  double peak = 0;
+  ASSIGN_OR_RETURN(ProfileReport report, profile_session(*session, session->runner(), options, [&] {
+                     peak = std::max(peak, kernels::tile_peak_tflops(pool));
+                   }));
+  const StepCost cost = step_cost(*engine);
+  const double rows = options.batch;
+  report.matmul_flops = rows * (cost.flops_per_token * options.tokens + cost.head_flops_per_row);
+  report.amx_tflops = peak;
+  return report;
 }
 
 }  // namespace ramjet

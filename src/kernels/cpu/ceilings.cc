@@ -24,9 +24,9 @@ double least_seconds(ThreadPool& pool, int repeats, FunctionRef<void(int)> fn) {
 }
 
 /// TFLOP/s of all threads of a loop that tells how many operations a thread did.
-double peak_tflops(ThreadPool& pool, double (*loop)(int64_t), int64_t rounds) {
+double peak_tflops(ThreadPool& pool, int repeats, double (*loop)(int64_t), int64_t rounds) {
   std::atomic<double> flops{0};
-  const double seconds = least_seconds(pool, 4, [&](int) { flops = loop(rounds); });
+  const double seconds = least_seconds(pool, repeats, [&](int) { flops = loop(rounds); });
   return flops * pool.size() / seconds * 1e-12;
 }
 
@@ -58,11 +58,15 @@ Result<CpuCeilings> measure_cpu_ceilings(uint64_t read_bytes, int threads) {
   const Isa isa = cpu::machine_isa();
   constexpr int64_t kRounds = 2'000'000;
   if (isa >= Isa::kAvx2) {
-    ceilings.fma_tflops =
-        peak_tflops(pool, isa >= Isa::kAvx512 ? cpu::run_fma_avx512 : cpu::run_fma_avx2, kRounds);
+    ceilings.fma_tflops = peak_tflops(
+        pool, 4, isa >= Isa::kAvx512 ? cpu::run_fma_avx512 : cpu::run_fma_avx2, kRounds);
   }
-  if (isa >= Isa::kAmx) ceilings.amx_tflops = peak_tflops(pool, cpu::run_amx, kRounds);
+  if (isa >= Isa::kAmx) ceilings.amx_tflops = peak_tflops(pool, 4, cpu::run_amx, kRounds);
   return ceilings;
+}
+
+double tile_peak_tflops(ThreadPool& pool) {
+  return cpu::machine_isa() >= Isa::kAmx ? peak_tflops(pool, 1, cpu::run_amx, 100'000) : 0;
 }
 
 }  // namespace ramjet::kernels

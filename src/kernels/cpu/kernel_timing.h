@@ -11,6 +11,9 @@
 
 #include "base/result.h"
 
+namespace ramjet {
+class ThreadPool;
+}
 namespace ramjet::kernels {
 
 struct KernelTiming {
@@ -48,5 +51,8 @@ Result<CpuBenchReport> bench_cpu_kernels(const CpuBenchOptions& options);
 
 /// The ceilings alone, with a read buffer of `read_bytes`. Errors: kResourceExhausted.
 Result<CpuCeilings> measure_cpu_ceilings(uint64_t read_bytes, int threads);
+
+/// CpuCeilings::amx_tflops of this moment: a few milliseconds on all threads of the pool.
+double tile_peak_tflops(ThreadPool& pool);
 
 }  // namespace ramjet::kernels
