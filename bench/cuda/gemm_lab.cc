@@ -93,7 +93,9 @@ struct Case {
   bool residual() const { return !config.operands.empty(); }
   std::string kind() const {
     if (config.slim) return "slim";
-    return config.cluster > 1 ? "cluster" : "stream";
+    const std::string pair = config.cluster > 1 ? "x2" : "";
+    if (config.parts > 1) return fmt::format("cut{}", config.parts);
+    return (config.parts == 1 ? "whole" : "stream") + pair;
   }
 };
 
@@ -168,8 +170,8 @@ class Lab {
     const unsigned shared = gemm_sm90_shared_bytes(g);
     auto function = take(module.function("gemm_sm90", shared));
     const int64_t tiles_t = (c.tokens + g.block_t - 1) / g.block_t;
-    const int grid = static_cast<int>(
-        std::min<int64_t>(tiles_t * gemm_sm90_blocks_of_tile(g), info().multiprocessors));
+    const int grid = static_cast<int>(std::min<int64_t>(
+        tiles_t * gemm_sm90_blocks_of_tile(g), gemm_sm90_most_blocks(g, info().multiprocessors)));
     auto workspace = take(cu::DeviceBuffer::allocate(
         256 + static_cast<uint64_t>(gemm_sm90_workspace_bytes(g, grid))));
     auto flags = take(cu::DeviceBuffer::allocate(static_cast<uint64_t>(grid) * 8));
@@ -182,14 +184,16 @@ class Lab {
       uint64_t weights = w.get() + w_bytes * static_cast<uint64_t>(copy);
       uint64_t pointers[] = {workspace.get(), flags.get(),    tokens.get(), sw.get(),
                              sx.get(),        residual.get(), y.get()};
-      std::vector<void*> params = {&map, &weights, &pointers[0], &pointers[1], &pointers[2]};
+      std::vector<void*> params = {&map, &weights};
+      if (g.parts == 0) params.insert(params.end(), {&pointers[0], &pointers[1]});
+      params.push_back(&pointers[2]);
       if (g.fp8) params.insert(params.end(), {&pointers[3], &pointers[4]});
       if (c.residual()) params.push_back(&pointers[5]);
       params.push_back(&pointers[6]);
       cu::LaunchShape shape;
       shape.grid[0] = static_cast<unsigned>(grid);
       shape.block[0] = gemm_sm90_threads(g);
-      shape.cluster[0] = static_cast<unsigned>(g.cluster);
+      shape.cluster[0] = gemm_sm90_cluster(g);
       shape.shared_bytes = shared;
       shape.programmatic = true;
       lab::check(cu::launch(function, shape, params, stream_));

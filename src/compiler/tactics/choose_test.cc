@@ -52,14 +52,19 @@ NodeChoice choose(const kernels::OpDesc& desc, TacticTimer* timer = nullptr) {
 }
 
 TEST(CostModel, TilesOfTokensFollowTheBatch) {
-  // Three tiles of 128 waste less of 384 tokens than two of 256.
+  // Three tiles of 128 waste less of 384 tokens than two of 256; whole tiles win where a wave of
+  // them is nearly full, or where so many are cut that joining them is dear.
   const std::string large = " | 128 gemm_t128 | 256 gemm_t256 | 384 gemm_t128x2 | 8192 gemm_t256x2";
   EXPECT_EQ(text_of(choose(MatmulCase(28672, 8192).desc())),
             "8 gemm_t8s | 16 gemm_t16s | 32 gemm_t32 | 64 gemm_t64" + large);
   EXPECT_EQ(text_of(choose(MatmulCase(6144, 4096).desc())),
-            "8 gemm_t8s | 16 gemm_t16s | 32 gemm_t32s | 64 gemm_t64" + large);
+            "8 gemm_t8s | 16 gemm_t16s | 32 gemm_t32s | 64 gemm_t64 | 128 gemm_t128 | 256 "
+            "gemm_t128x2w | 384 gemm_t128x2 | 1536 gemm_t256x2 | 2048 gemm_t256x2w | 8192 "
+            "gemm_t256x2");
   EXPECT_EQ(text_of(choose(MatmulCase(28672, 4096, 0, DType::kF8E4M3).desc())),
-            "8 gemm_t8s | 16 gemm_t16s | 32 gemm_t32s | 64 gemm_t64s" + large);
+            "8 gemm_t8s | 16 gemm_t16s | 32 gemm_t32s | 64 gemm_t64s | 128 gemm_t128 | 256 "
+            "gemm_t256x2w | 384 gemm_t128x2w | 768 gemm_t256x2 | 1024 gemm_t256x2w | 8192 "
+            "gemm_t256x2");
 }
 
 TEST(CostModel, NothingIsCalledMeasured) {

@@ -104,6 +104,34 @@ TEST_P(GemmMatrix, SlimAndClustersCompileWithinTheirBudgets) {
   }
 }
 
+/// Whole tiles and tiles cut among a cluster.
+TEST_P(GemmMatrix, WholeAndCutTilesCompileWithinTheirBudgets) {
+  if (auto version = device::cuda::nvrtc_version(); !version.ok()) {
+    GTEST_SKIP() << version.error().message;
+  }
+  const auto [fp8, block_t] = GetParam();
+  for (int parts : {1, 2, 4}) {
+    if (block_t == 256 && parts > 1) continue;  // no room for the others' sums
+    for (int accumulators : {1, 2}) {
+      GemmSm90Config config = gemm_config(fp8, block_t, accumulators);
+      config.parts = parts;
+      if (block_t == 128 && parts == 2) config.cluster = 2;
+      config.slim = parts > 1 && block_t <= 32;
+      EXPECT_GE(gemm_sm90_stages(config), 3);
+      EXPECT_LE(gemm_sm90_shared_bytes(config), 227u << 10);
+      EXPECT_EQ(gemm_sm90_workspace_bytes(config, 132), 0);
+      EXPECT_EQ(gemm_sm90_blocks_of_tile(config), 32 * parts);
+      EXPECT_EQ(gemm_sm90_most_blocks(config, 132) % gemm_sm90_cluster(config), 0);
+      auto result = compile_gemm(config);
+      ASSERT_TRUE(result.ok()) << result.error().message;
+      const Resources used = resources_of(result->log);
+      EXPECT_LE(used.registers, config.slim ? 112 : 168) << result->log;
+      EXPECT_EQ(used.spills, 0) << result->log << parts;
+      EXPECT_EQ(result->log.find("serializ"), std::string::npos) << result->log;
+    }
+  }
+}
+
 TEST(GemmEpilogue, OddSizesAndSeveralOutputsCompile) {
   if (auto version = device::cuda::nvrtc_version(); !version.ok()) {
     GTEST_SKIP() << version.error().message;

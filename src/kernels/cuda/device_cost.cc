@@ -10,7 +10,36 @@ namespace {
 
 constexpr double kLaunchUs = 2;
 
+struct GemmPieces {
+  int64_t tile = 0, parts = 1;
+  int64_t together = 1;  // blocks of a cluster
+  int64_t count = 0, k_blocks = 0;
+  int64_t fetched = 0;  // bytes of a k block
+  double bytes = 0;     // from memory
+};
+
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// Tiles that are whole, or cut into equal parts by clusters: a block has one piece at a time, so
+/// what counts is how many waves there are and how much of the chip the pieces occupy.
+double gemm_sm90_pieces_us(const GemmPieces& p, const DeviceFacts& facts) {
+  constexpr double kL2Tbps = 0.08, kAllL2Tbps = 0.058;  // of a multiprocessor
+  constexpr double kGigahertz = 1.6, kEfficiency = 0.85, kJoinUs = 1, kJoinTbps = 0.1;
+  const int64_t width = facts.multiprocessors / p.together * p.together;
+  const int64_t waves = ceil_div(p.count, width);
+  const double busy = static_cast<double>(p.count) / static_cast<double>(waves);
+  const double memory = p.bytes / facts.tbps * facts.multiprocessors / busy;
+  const double l2 = static_cast<double>(p.count * p.k_blocks * p.fetched) /
+                    std::min(busy * kL2Tbps, kAllL2Tbps * facts.multiprocessors);
+  const double cycles = static_cast<double>(std::max(4 * p.tile, 128 + 2 * p.tile));
+  const double math = static_cast<double>(waves * p.k_blocks) * cycles / (kGigahertz * 1e-3);
+  double us = kLaunchUs + std::max({memory, l2, math / kEfficiency}) * 1e-6;
+  if (p.parts > 1) {
+    us +=
+        kJoinUs + 512.0 * static_cast<double>(p.tile * (p.parts - 1) / p.parts) / kJoinTbps * 1e-6;
+  }
+  return us;
+}
 
 /// Both parts of a batch cost what their share of it does; a plausible batch has one alone.
 bool decodes(const OpDesc& desc, std::span<const int64_t> symbols) {
@@ -43,6 +72,21 @@ double gemm_sm90_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFact
   const double l2_tbps = kL2TbpsOfUnit * facts.multiprocessors;
   const double memory = op_work(desc, symbols).bytes / facts.tbps;
   const int64_t fetched = kBlockW + (cluster ? tile / 2 : tile);  // rows a k block of a block
+  if (const int64_t parts = tactic.variant >> kGemmPartsShift; parts > 0) {
+    const int64_t pieces = blocks / k_blocks * parts;
+    double us =
+        gemm_sm90_pieces_us({tile, parts, cluster ? 2 * parts : parts, pieces,
+                             ceil_div(k_blocks, parts), fetched * kRowBytes, memory * facts.tbps},
+                            facts);
+    if (slim) us -= 0.7;  // it starts beside its predecessor
+    // A cut that leaves more than one wave helps nothing. Worth timing are the tile that just holds
+    // the tokens and, of many, the two largest.
+    constexpr double kNotTimed = 3;
+    const bool sensible =
+        tokens > 128 ? tile >= 128 : tile >= tokens && (tile < 2 * tokens || tile == 8);
+    const bool wave = parts == 1 || pieces <= facts.multiprocessors;
+    return sensible && wave ? us : kNotTimed * us;
+  }
   const double l2 = static_cast<double>(blocks * fetched * kRowBytes) / l2_tbps;
   // Cycles of a k block: 4 a token of products, or the operands' way through shared memory.
   const double cycles = static_cast<double>(std::max(4 * tile, 128 + 2 * tile));

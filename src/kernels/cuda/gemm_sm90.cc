@@ -15,11 +15,20 @@ constexpr int kSharedLimit = 227 << 10, kSlimShared = 126 << 10, kMoreThanHalf =
 int stage_bytes(const GemmSm90Config& c) { return (kBlockW + c.block_t) * kRowBytes; }
 
 /// Tokens that go through shared memory at a time.
-int chunk_tokens(const GemmSm90Config& c) { return std::min(c.block_t, c.slim ? 16 : 32); }
+int chunk_tokens(const GemmSm90Config& c) {
+  const int owned = c.parts > 1 ? c.block_t / std::min(c.parts, c.block_t / 8) : c.block_t;
+  return std::min(owned, c.slim || c.parts > 1 ? 16 : 32);
+}
 
 int store_bytes(const GemmSm90Config& c) {
   const int floats = c.accumulators * chunk_tokens(c) * (64 / c.accumulators + 4);
   return (2 * floats * 4 + 127) / 128 * 128;
+}
+
+/// Where the blocks of a cut tile leave sums for each other.
+int exchange_bytes(const GemmSm90Config& c) {
+  if (c.parts <= 1) return 0;
+  return (c.parts - 1) * kBlockW * (c.block_t / std::min(c.parts, c.block_t / 8)) * 4;
 }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -125,26 +134,42 @@ std::string epilogue_store(const GemmSm90Config& c) {
 int gemm_sm90_stages(const GemmSm90Config& config) {
   if (config.stages > 0) return config.stages;
   const int limit = config.slim ? kSlimShared : kSharedLimit - 1024;
-  return std::min(12, (limit - store_bytes(config) - 256) / stage_bytes(config));
+  const int rest = limit - store_bytes(config) - exchange_bytes(config) - 256;
+  return std::min(12, rest / stage_bytes(config));
 }
 
 unsigned gemm_sm90_threads(const GemmSm90Config& config) { return config.slim ? 288 : 384; }
 
 unsigned gemm_sm90_shared_bytes(const GemmSm90Config& config) {
   const int stages = gemm_sm90_stages(config);
-  const int bytes = stages * stage_bytes(config) + store_bytes(config) + stages * 16;
+  const int barriers = (stages * 16 + 8 + 127) / 128 * 128;
+  const int bytes =
+      stages * stage_bytes(config) + store_bytes(config) + barriers + exchange_bytes(config);
   // Two slim blocks on one multiprocessor would leave another with none.
   return static_cast<unsigned>(config.slim ? std::max(bytes, kMoreThanHalf) : bytes);
 }
 
 int64_t gemm_sm90_workspace_bytes(const GemmSm90Config& config, int blocks) {
+  if (config.parts > 0) return 0;
   return static_cast<int64_t>(blocks) * kBlockW * config.block_t * 4;
 }
 
 int64_t gemm_sm90_blocks_of_tile(const GemmSm90Config& config) {
   constexpr int64_t kLeastRun = 4;  // k blocks: shorter runs cost more to join than they save
   const int64_t tiles = ceil_div(config.n, int64_t{kBlockW} * config.cluster);
+  if (config.parts > 0) return tiles * config.cluster * config.parts;
   return std::max<int64_t>(1, tiles * k_blocks(config) / kLeastRun) * config.cluster;
+}
+
+int64_t gemm_sm90_most_blocks(const GemmSm90Config& config, int multiprocessors) {
+  constexpr int64_t kAny = int64_t{1} << 30;
+  const int64_t together = gemm_sm90_cluster(config);
+  if (config.parts > 1) return kAny / together * together;
+  return multiprocessors / config.cluster * config.cluster;
+}
+
+uint32_t gemm_sm90_cluster(const GemmSm90Config& config) {
+  return static_cast<uint32_t>(config.cluster * std::max(config.parts, 1));
 }
 
 std::string gemm_sm90_source(const GemmSm90Config& c) {
@@ -154,7 +179,11 @@ std::string gemm_sm90_source(const GemmSm90Config& c) {
   const std::string tokens =
       fixed ? fmt::format("#define TOKENS_PARAMETER\n#define TOKENS_VALUE {}\n", c.fixed_tokens)
             : "#define TOKENS_PARAMETER , const int* tokens\n#define TOKENS_VALUE *tokens\n";
-  return "#include \"hopper.cuh\"\n#include \"pointwise.cuh\"\n" + tokens +
+  const std::string sums = c.parts > 0
+                               ? "#define SUMS_PARAMETERS\n#define SUMS_VALUES nullptr, nullptr\n"
+                               : "#define SUMS_PARAMETERS , float* partials, uint32_t* flags\n"
+                                 "#define SUMS_VALUES partials, flags\n";
+  return "#include \"hopper.cuh\"\n#include \"pointwise.cuh\"\n" + tokens + sums +
          wgmma_product(c.block_t, c.fp8) + pointwise_function(program, "epilogue_program") +
          epilogue_struct(c) + epilogue_store(c) + "#include \"gemm_sm90.cuh\"\n";
 }
@@ -168,6 +197,7 @@ std::vector<std::string> gemm_sm90_defines(const GemmSm90Config& c) {
           fmt::format("STAGES={}", gemm_sm90_stages(c)),
           fmt::format("GROUP_T={}", c.group_t),
           fmt::format("CLUSTER={}", c.cluster),
+          fmt::format("PARTS={}", c.parts),
           fmt::format("SLIM={}", c.slim ? 1 : 0),
           fmt::format("ACCUMULATORS={}", c.accumulators)};
 }

@@ -17,6 +17,7 @@ namespace ramjet::kernels::cuda {
 
 /// Parts of Tactic::variant.
 inline constexpr int kGemmTileMask = 0xffff, kGemmSlimBit = 1 << 16, kGemmClusterBit = 1 << 17;
+inline constexpr int kGemmPartsShift = 20;  // GemmSm90Config::parts from here on
 
 /// An operand of the epilogue: [T, N], [N], [T, 1] or one element.
 struct GemmOperand {
@@ -33,6 +34,7 @@ struct GemmSm90Config {
   int stages = 0;             // 0: what shared memory holds
   int group_t = 8;            // token tiles that share weights in L2
   int cluster = 1;            // 2: pairs of blocks share tokens
+  int parts = 0;              // 0: stream-K; 1: whole tiles; 2, 4 or 8: each cut into so many
   bool slim = false;          // leaves room for other kernels' blocks; tiles of at most 64 tokens
   int accumulators = 1;       // 2: gate and up of a feature
   int64_t fixed_tokens = -1;  // -1: read from memory
@@ -50,8 +52,13 @@ int64_t gemm_sm90_workspace_bytes(const GemmSm90Config& config, int blocks);
 /// Pieces of work in one token tile: a grid has at most one block for each. A multiple of the
 /// cluster.
 int64_t gemm_sm90_blocks_of_tile(const GemmSm90Config& config);
-/// The translation unit. Parameters: the tensor map of X, weights, partial sums, flags,
-/// [const int* tokens], [f32 weight scales, f32 token scales], operands, outputs.
+/// The most blocks of a grid: those that run at a time, unless each has one piece and no more.
+int64_t gemm_sm90_most_blocks(const GemmSm90Config& config, int multiprocessors);
+/// Blocks that are launched together.
+uint32_t gemm_sm90_cluster(const GemmSm90Config& config);
+/// The translation unit. Parameters: the tensor map of X, weights, [partial sums,
+/// flags: unless there are parts], [const int* tokens], [f32 weight scales, f32 token scales],
+/// operands, outputs.
 std::string gemm_sm90_source(const GemmSm90Config& config);
 std::vector<std::string> gemm_sm90_defines(const GemmSm90Config& config);
 

@@ -96,12 +96,18 @@ bool supports(const OpDesc& desc) {
   return kBlockT == 8 || most > kBlockT / 2;
 }
 
-/// Of Tactic::variant: the token tile in the low bits.
-
 /// Pairs of blocks share a tile of tokens: an even number of tiles of 128 rows.
 template <int kAccumulators, int kBlockT>
 bool supports_cluster(const OpDesc& desc) {
   return supports<kAccumulators, kBlockT>(desc) && desc.inputs[1].dims[0].offset % 256 == 0;
+}
+
+/// Each part of a tile has some k blocks.
+template <int kAccumulators, int kBlockT, int kParts>
+bool supports_parts(const OpDesc& desc) {
+  if (!supports<kAccumulators, kBlockT>(desc)) return false;
+  const TensorType& b = desc.inputs[1];
+  return b.dims[1].offset * dtype_bytes(b.dtype) >= 4 * kParts * kRowBytes;
 }
 
 GemmSm90Config config_of(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts) {
@@ -113,6 +119,7 @@ GemmSm90Config config_of(const OpDesc& desc, const Tactic& tactic, const DeviceF
   config.block_t = tactic.variant & kGemmTileMask;
   if ((tactic.variant & kGemmClusterBit) != 0) config.cluster = 2;
   if ((tactic.variant & kGemmSlimBit) != 0) config.slim = true;
+  config.parts = tactic.variant >> kGemmPartsShift;
   config.accumulators = static_cast<int>(matmul.accumulators);
   const Dim& rows = desc.inputs[0].dims[0];
   if (rows.fixed()) config.fixed_tokens = rows.offset;
@@ -132,13 +139,15 @@ DeviceLaunch launch_of(const OpDesc& desc, const GemmSm90Config& config, int mul
   const int64_t element = config.fp8 ? 1 : 2;
   DeviceLaunch launch;
   launch.entry = "gemm_sm90";
-  const int64_t most = multiprocessors / config.cluster * config.cluster;
-  launch.grid[0] = LaunchExtent::ceil(rows, config.block_t, gemm_sm90_blocks_of_tile(config), most);
+  launch.grid[0] = LaunchExtent::ceil(rows, config.block_t, gemm_sm90_blocks_of_tile(config),
+                                      gemm_sm90_most_blocks(config, multiprocessors));
   launch.block = gemm_sm90_threads(config);
-  launch.cluster = static_cast<uint32_t>(config.cluster);
+  launch.cluster = gemm_sm90_cluster(config);
   launch.shared_bytes = gemm_sm90_shared_bytes(config);
-  launch.args = {LaunchArg::tensor_map(0), LaunchArg::input(1), LaunchArg::workspace(),
-                 LaunchArg::flags()};
+  launch.args = {LaunchArg::tensor_map(0), LaunchArg::input(1)};
+  if (config.parts == 0) {
+    launch.args.insert(launch.args.end(), {LaunchArg::workspace(), LaunchArg::flags()});
+  }
   if (!rows.fixed()) launch.args.push_back(LaunchArg::symbol(rows.symbol));
   for (size_t i = 2; i < desc.inputs.size(); ++i) {
     launch.args.push_back(LaunchArg::input(static_cast<int>(i)));
@@ -165,7 +174,7 @@ void plan(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts, De
   plan.modules = {std::move(module)};
   plan.launches = {launch_of(desc, config, facts.multiprocessors)};
   plan.workspace_bytes = gemm_sm90_workspace_bytes(config, facts.multiprocessors);
-  plan.flags_bytes = facts.multiprocessors * int64_t{8};
+  if (config.parts == 0) plan.flags_bytes = facts.multiprocessors * int64_t{8};
 }
 
 /// The largest tile that is a candidate is likely the best: larger ones have priority.
@@ -181,6 +190,16 @@ constexpr Tactic tactic(std::string_view name, int priority) {
           .plan = plan,
           .cost_us = gemm_sm90_cost};
 }
+/// Whole tiles, or tiles cut into equal parts.
+template <int kAccumulators, int kBlockT, int kParts>
+constexpr Tactic parts_tactic(std::string_view name, int priority) {
+  Tactic made = tactic<kAccumulators, kBlockT>(name, priority);
+  made.supports = supports_parts<kAccumulators, kBlockT, kParts>;
+  made.variant |= kParts << kGemmPartsShift;
+  // A few tokens are decoding: attention runs beside.
+  if (kParts > 1 && kBlockT <= 32) made.variant |= kGemmSlimBit;
+  return made;
+}
 template <int kAccumulators, int kBlockT>
 constexpr Tactic slim_tactic(std::string_view name, int priority) {
   Tactic made = tactic<kAccumulators, kBlockT>(name, priority);
@@ -191,6 +210,18 @@ template <int kAccumulators, int kBlockT>
 constexpr Tactic cluster_tactic(std::string_view name, int priority) {
   Tactic made = tactic<kAccumulators, kBlockT>(name, priority);
   made.supports = supports_cluster<kAccumulators, kBlockT>;
+  made.variant |= kGemmClusterBit;
+  return made;
+}
+template <int kAccumulators, int kBlockT, int kParts>
+bool supports_parts_cluster(const OpDesc& desc) {
+  return supports_parts<kAccumulators, kBlockT, kParts>(desc) &&
+         supports_cluster<kAccumulators, kBlockT>(desc);
+}
+template <int kAccumulators, int kBlockT, int kParts>
+constexpr Tactic parts_cluster(std::string_view name, int priority) {
+  Tactic made = parts_tactic<kAccumulators, kBlockT, kParts>(name, priority);
+  made.supports = supports_parts_cluster<kAccumulators, kBlockT, kParts>;
   made.variant |= kGemmClusterBit;
   return made;
 }
@@ -208,6 +239,14 @@ constexpr Tactic kTactics[] = {
     slim_tactic<1, 16>("sm90.gemm_t16s.v1", 47),
     slim_tactic<1, 32>("sm90.gemm_t32s.v1", 48),
     slim_tactic<1, 64>("sm90.gemm_t64s.v1", 49),
+    parts_tactic<1, 8, 1>("sm90.gemm_t8w.v1", 38),
+    parts_tactic<1, 16, 1>("sm90.gemm_t16w.v1", 39),
+    parts_tactic<1, 32, 1>("sm90.gemm_t32w.v1", 40),
+    parts_tactic<1, 64, 1>("sm90.gemm_t64w.v1", 41),
+    parts_tactic<1, 128, 1>("sm90.gemm_t128w.v1", 42),
+    parts_tactic<1, 256, 1>("sm90.gemm_t256w.v1", 43),
+    parts_cluster<1, 128, 1>("sm90.gemm_t128x2w.v1", 44),
+    parts_cluster<1, 256, 1>("sm90.gemm_t256x2w.v1", 45),
     tactic<2, 8>("sm90.gemm_pair_t8.v2", 50),
     tactic<2, 16>("sm90.gemm_pair_t16.v2", 51),
     tactic<2, 32>("sm90.gemm_pair_t32.v2", 52),
@@ -220,6 +259,14 @@ constexpr Tactic kTactics[] = {
     slim_tactic<2, 16>("sm90.gemm_pair_t16s.v1", 47),
     slim_tactic<2, 32>("sm90.gemm_pair_t32s.v1", 48),
     slim_tactic<2, 64>("sm90.gemm_pair_t64s.v1", 49),
+    parts_tactic<2, 8, 1>("sm90.gemm_pair_t8w.v1", 38),
+    parts_tactic<2, 16, 1>("sm90.gemm_pair_t16w.v1", 39),
+    parts_tactic<2, 32, 1>("sm90.gemm_pair_t32w.v1", 40),
+    parts_tactic<2, 64, 1>("sm90.gemm_pair_t64w.v1", 41),
+    parts_tactic<2, 128, 1>("sm90.gemm_pair_t128w.v1", 42),
+    parts_tactic<2, 256, 1>("sm90.gemm_pair_t256w.v1", 43),
+    parts_cluster<2, 128, 1>("sm90.gemm_pair_t128x2w.v1", 44),
+    parts_cluster<2, 256, 1>("sm90.gemm_pair_t256x2w.v1", 45),
 };
 
 }  // namespace

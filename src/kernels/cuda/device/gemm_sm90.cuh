@@ -11,6 +11,10 @@
 // workspace for the block that finishes the tile. A block does its unfinished tile first, so that
 // nobody waits for long; the order of additions is fixed, so results are the same from run to run
 // for one grid.
+// With PARTS = 1 every tile is whole, whatever the last wave: the order of a sum depends on nothing
+// but k. With PARTS > 1 a tile is cut into as many equal runs of k blocks, the work of one cluster,
+// whose blocks send their sums to each other's shared memory; each finishes its share of the
+// tokens, having added the parts in the order of k.
 // With CLUSTER = 2 a pair of blocks works on two neighbouring tiles of W over the same tokens: each
 // fetches half of X's tile for both, for a large product asks more of L2 than it has.
 //
@@ -19,8 +23,10 @@
 // run (programmatic dependent launch).
 //
 // Given by the host before this file: GEMM_N, GEMM_K, GEMM_FP8, BLOCK_T, CHUNK_T, STAGES,
-// ACCUMULATORS, GROUP_T, CLUSTER, SLIM; wgmma_product() for 64 x BLOCK_T; struct Epilogue with
-// epilogue_store(), its EPILOGUE_PARAMETERS and EPILOGUE_VALUES; TOKENS_PARAMETER, TOKENS_VALUE.
+// ACCUMULATORS, GROUP_T, CLUSTER, PARTS (0: stream-K), SLIM; wgmma_product() for 64 x BLOCK_T;
+// struct Epilogue with epilogue_store(), its EPILOGUE_PARAMETERS and EPILOGUE_VALUES;
+// TOKENS_PARAMETER, TOKENS_VALUE;
+// SUMS_PARAMETERS and SUMS_VALUES, where blocks leave sums in the workspace.
 #pragma once
 
 #include "hopper.cuh"
@@ -46,6 +52,12 @@ constexpr int kMathThreads = 256;
 // Registers are handed over by warpgroups, where they are.
 constexpr int kThreads = kMathThreads + (SLIM ? 32 : 128);
 constexpr int kStoreBytes = 2 * kStoreFloats * 4;
+constexpr int kBarrierBytes = (STAGES * 16 + 8 + 127) / 128 * 128;
+// Tokens that a block of a cut tile finishes; the first kOwners blocks do.
+constexpr int kOwners = PARTS > BLOCK_T / 8 ? BLOCK_T / 8 : PARTS > 1 ? PARTS : 1;
+constexpr int kOwnedT = BLOCK_T / kOwners;
+constexpr int kExchangeBytes = PARTS > 1 ? (PARTS - 1) * kBlockW* kOwnedT * 4 : 0;
+static_assert(kKBlocks >= PARTS, "every part has a k block");
 static_assert((GEMM_N + kBlockW - 1) / kBlockW % CLUSTER == 0, "every block has a tile");
 
 struct GemmArguments {
@@ -68,6 +80,13 @@ struct Tile {
   int w, t;
 };
 
+/// A cluster's blocks: those that share tokens are neighbours, those that share a tile CLUSTER
+/// apart.
+__device__ __forceinline__ int part_of_tile() {
+  return PARTS > 1 ? static_cast<int>(cluster_rank()) / CLUSTER : 0;
+}
+__device__ __forceinline__ int first_peer() { return part_of_tile() * CLUSTER; }
+
 /// Neighbouring tiles share operands in L2: groups of GROUP_T token tiles, tokens fastest.
 __device__ __forceinline__ Tile tile_at(int index, int tiles_t) {
   const int per_group = kTilesW * GROUP_T;
@@ -87,6 +106,18 @@ struct Pieces {
   bool streaming;
 
   __device__ Pieces(int tiles, int block, int blocks) {
+    if constexpr (PARTS == 1) {
+      direct = tiles, begin = end = 0;
+      streaming = false, tile = block;
+      return;
+    } else if constexpr (PARTS > 1) {
+      const int part = block % PARTS;
+      direct = 0, tile = block / PARTS;
+      begin = tile * kKBlocks + kKBlocks * part / PARTS;
+      end = tile * kKBlocks + kKBlocks * (part + 1) / PARTS;
+      streaming = true;
+      return;
+    }
     // A last wave that is nearly full costs less than tiles cut and joined.
     const int waves = tiles / blocks, rest = tiles - waves * blocks;
     const bool full = rest == 0 || (waves > 1 && rest * 8 > blocks * 7 - 8);
@@ -136,7 +167,8 @@ __device__ __forceinline__ void load_tokens(uint8_t* stage, const void* map, int
   if constexpr (CLUSTER == 1) {
     tensor_load_2d(to, map, k * kBlockK, row, full, policy);
   } else {
-    tensor_load_2d_multicast(to, map, k * kBlockK, row, full, (1 << CLUSTER) - 1, policy);
+    tensor_load_2d_multicast(to, map, k * kBlockK, row, full, ((1 << CLUSTER) - 1) << first_peer(),
+                             policy);
   }
 }
 
@@ -247,25 +279,72 @@ __device__ __forceinline__ void leave_partial(const GemmArguments& g,
   }
 }
 
+/// Sends each block of the cluster what it finishes of this one's sums, and adds what they sent, in
+/// the order of k. False for a block that finishes nothing.
+__device__ __forceinline__ bool join_parts(float (&acc)[BLOCK_T / 2], float4* exchange,
+                                           uint64_t* joined, int rank, int thread) {
+  const int part = part_of_tile();
+  constexpr int kGroups = kOwnedT / 8, kSums = kOwnedT / 2;
+#pragma unroll
+  for (int owner = 0; owner < kOwners; ++owner) {
+    if (owner == part) continue;
+    // A block has no slot for itself.
+    const int slot = part - (part > owner ? 1 : 0);
+    const float4* to = exchange + slot * (kGroups * kMathThreads) + thread;
+#pragma unroll
+    for (int j = 0; j < kGroups; ++j) {
+      send_float4(to + j * kMathThreads, joined, owner * CLUSTER + rank,
+                  acc + owner * kSums + j * 4);
+    }
+  }
+  if (part >= kOwners) return false;
+#pragma unroll
+  for (int owner = 1; owner < kOwners; ++owner) {
+#pragma unroll
+    for (int i = 0; i < kSums; ++i) {
+      if (owner == part) acc[i] = acc[owner * kSums + i];
+    }
+  }
+  barrier_wait(joined, 0);
+#pragma unroll
+  for (int j = 0; j < kGroups; ++j) {
+    float sum[4] = {};
+#pragma unroll
+    for (int p = 0; p < PARTS; ++p) {
+      const int slot = min(p - (p > part ? 1 : 0), PARTS - 2);
+      const float4 sent = exchange[(slot * kGroups + j) * kMathThreads + thread];
+      sum[0] += p == part ? acc[j * 4] : sent.x;
+      sum[1] += p == part ? acc[j * 4 + 1] : sent.y;
+      sum[2] += p == part ? acc[j * 4 + 2] : sent.z;
+      sum[3] += p == part ? acc[j * 4 + 3] : sent.w;
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) acc[j * 4 + i] = sum[i];
+  }
+  return true;
+}
+
 /// The stage may be filled again, as far as this warp is concerned: in every block that shares it.
 __device__ __forceinline__ void release(uint64_t* empty, int thread) {
   if constexpr (CLUSTER == 1) {
     if (thread % 32 == 0) barrier_arrive(empty);
   } else {
-    if (thread % 32 < CLUSTER) barrier_arrive_at(empty, thread % 32);
+    if (thread % 32 < CLUSTER) barrier_arrive_at(empty, first_peer() + thread % 32);
   }
 }
 
 /// Accumulators go through shared memory in f32, transposed; then each thread finishes kVector
 /// neighbouring features of a token: scales, program, stores. By the warpgroup that holds the rows
 /// of W from `row` on.
+template <int kTokens>
 __device__ __forceinline__ void store_rows(const GemmArguments& g, const float (&acc)[BLOCK_T / 2],
-                                           int row, int first_token, float* buffer, int thread,
-                                           int barrier) {
+                                           int row, int first_token, float* buffer, int thread) {
   constexpr int kPerRow = kGroupW / kVector;
+  const int barrier = 1 + thread / 128;
+  thread %= 128;
   const int warp = thread / 32, lane = thread % 32;
 #pragma unroll
-  for (int chunk = 0; chunk < BLOCK_T / kChunkT; ++chunk) {
+  for (int chunk = 0; chunk < kTokens / kChunkT; ++chunk) {
     if (first_token + chunk * kChunkT >= g.tokens) break;
 #pragma unroll
     for (int j = 0; j < kChunkT / 8; ++j) {
@@ -298,7 +377,8 @@ __device__ __forceinline__ void store_rows(const GemmArguments& g, const float (
 }
 
 __device__ void consume(const GemmArguments& g, uint8_t* stages, float* buffer, uint64_t* full,
-                        uint64_t* empty, int tiles_t, int rank) {
+                        uint64_t* empty, uint64_t* joined, float4* exchange, int tiles_t,
+                        int rank) {
   const int thread = threadIdx.x;
   const int group = thread / 128;
   const int tiles = kTilesW * tiles_t;
@@ -328,38 +408,50 @@ __device__ void consume(const GemmArguments& g, uint8_t* stages, float* buffer, 
     wgmma_wait<0>();
     wgmma_hold(acc);
     release(&empty[previous], thread);
-    if (p.last_k() < kKBlocks) {
+    const Tile tile = tile_at(p.tile, tiles_t);
+    const int row = (tile.w * CLUSTER + rank) * kBlockW + group * 64;
+    float* own = buffer + group * kStoreFloats;
+    if constexpr (PARTS > 1) {
+      if (join_parts(acc, exchange, joined, rank, thread)) {
+        store_rows<kOwnedT>(g, acc, row, tile.t * BLOCK_T + part_of_tile() * kOwnedT, own, thread);
+      }
+      continue;
+    }
+    if (PARTS == 0 && p.last_k() < kKBlocks) {
       leave_partial(g, acc, thread);
       continue;
     }
-    if (p.first_k() > 0) gather(g, acc, p, tiles, thread, rank);
-    const Tile tile = tile_at(p.tile, tiles_t);
-    store_rows(g, acc, (tile.w * CLUSTER + rank) * kBlockW + group * 64, tile.t * BLOCK_T,
-               buffer + group * kStoreFloats, thread % 128, 1 + group);
+    if (PARTS == 0 && p.first_k() > 0) gather(g, acc, p, tiles, thread, rank);
+    store_rows<BLOCK_T>(g, acc, row, tile.t * BLOCK_T, own, thread);
   }
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, SLIM ? 2 : 1)
-    gemm_sm90(const __grid_constant__ TensorMap map, const uint8_t* weights, float* partials,
-              uint32_t* flags TOKENS_PARAMETER EPILOGUE_PARAMETERS) {
-  const GemmArguments g = {weights, partials, flags, TOKENS_VALUE, EPILOGUE_VALUES};
+    gemm_sm90(const __grid_constant__ TensorMap map,
+              const uint8_t* weights SUMS_PARAMETERS TOKENS_PARAMETER EPILOGUE_PARAMETERS) {
+  const GemmArguments g = {weights, SUMS_VALUES, TOKENS_VALUE, EPILOGUE_VALUES};
   extern __shared__ __align__(1024) uint8_t shared[];
   uint8_t* stages = shared;
   uint8_t* store = shared + STAGES * (kStageW + kStageX);
   float* buffer = reinterpret_cast<float*>(store);
   uint64_t* full = reinterpret_cast<uint64_t*>(store + (kStoreBytes + 127) / 128 * 128);
   uint64_t* empty = full + STAGES;
+  uint64_t* joined = empty + STAGES;
+  uint8_t* after = reinterpret_cast<uint8_t*>(full) + kBarrierBytes;
+  float4* exchange = reinterpret_cast<float4*>(after);
   const int tiles_t = (g.tokens + BLOCK_T - 1) / BLOCK_T;
-  const int rank = CLUSTER > 1 ? static_cast<int>(cluster_rank()) : 0;
+  const int rank = CLUSTER > 1 ? static_cast<int>(cluster_rank()) % CLUSTER : 0;
   if (threadIdx.x == 0) {
     for (int i = 0; i < STAGES; ++i) {
       barrier_init(&full[i], 1);
       barrier_init(&empty[i], CLUSTER * kMathThreads / 32);
     }
+    if (PARTS > 1) barrier_init(joined, 1);
     barrier_init_fence();
+    if (kExchangeBytes > 0 && part_of_tile() < kOwners) barrier_expect(joined, kExchangeBytes);
     prefetch_tensor_map(&map);
   }
-  if (CLUSTER > 1) {
+  if (CLUSTER > 1 || PARTS > 1) {
     cluster_sync();
   } else {
     __syncthreads();
@@ -370,7 +462,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, SLIM ? 2 : 1)
     if (threadIdx.x == kMathThreads) produce(g, &map, stages, full, empty, tiles_t, rank);
   } else {
     if (!SLIM) registers_take<224>();
-    consume(g, stages, buffer, full, empty, tiles_t, rank);
+    consume(g, stages, buffer, full, empty, joined, exchange, tiles_t, rank);
   }
   // A block's memory stays until the others of its cluster have done with it.
   if (CLUSTER > 1) cluster_sync();

@@ -117,6 +117,20 @@ __device__ __forceinline__ void barrier_arrive_at(uint64_t* barrier, uint32_t bl
       "r"(block)
       : "memory");
 }
+/// Sixteen bytes into `to`'s place of another block of the cluster, whose barrier counts them.
+__device__ __forceinline__ void send_float4(const void* to, const uint64_t* barrier, uint32_t block,
+                                            const float* v) {
+  asm volatile(
+      "{\n"
+      ".reg .b32 there, counter;\n"
+      "mapa.shared::cluster.u32 there, %0, %2;\n"
+      "mapa.shared::cluster.u32 counter, %1, %2;\n"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [there], {%3, %4, %5, %6}, "
+      "[counter];\n"
+      "}\n" ::"r"(shared_address(to)),
+      "r"(shared_address(barrier)), "r"(block), "f"(v[0]), "f"(v[1]), "f"(v[2]), "f"(v[3])
+      : "memory");
+}
 __device__ __forceinline__ void cluster_sync() {
   asm volatile("barrier.cluster.arrive.relaxed;\nbarrier.cluster.wait;" ::: "memory");
 }
