@@ -14,6 +14,8 @@
 #include "base/json.h"
 #include "bench_report.h"
 #include "commands.h"
+#include "engine/engine_file.h"
+#include "machine.h"
 #include "output.h"
 
 namespace ramjet {
@@ -152,15 +154,20 @@ Result<ExecutorConfig> executor_config(const BenchArguments& a, size_t requests)
   return config;
 }
 
-OrderedJson model_facts(const BenchArguments& a, const Engine& engine) {
-  OrderedJson json = machine_facts();
-  return {{"machine", json},
-          {"commit", json["commit"]},
-          {"model", engine.model().name},
-          {"parameters", engine.model().parameters},
-          {"dtype", a.options.dtype},
-          {"quantize", a.options.quantize},
-          {"kv_dtype", a.options.kv_dtype}};
+Result<OrderedJson> model_facts(const Engine& engine) {
+  ASSIGN_OR_RETURN(const auto file,
+                   engine::EngineFile::open(engine.path(), engine::EngineFile::Verify::kStructure));
+  const engine::Manifest& manifest = file.manifest();
+  OrderedJson machine = machine_facts();
+  return OrderedJson{
+      {"machine", machine},
+      {"commit", machine["commit"]},
+      {"model", engine.model().name},
+      {"parameters", engine.model().parameters},
+      {"dtype", manifest.dtype},
+      {"quantize", manifest.quantize},
+      {"kv_dtype",
+       manifest.kv_groups.empty() ? "none" : dtype_name(manifest.kv_groups.front().dtype)}};
 }
 
 int emit(const BenchArguments& a, const OrderedJson& json, const std::string& text) {
@@ -207,7 +214,8 @@ Result<int> throughput(BenchArguments& a) {
   const double steps = std::max<double>(1, static_cast<double>(stats.steps));
   const int slots =
       config.max_batch_size > 0 ? config.max_batch_size : engine->limits().max_batch_size;
-  json.update(model_facts(a, *engine));
+  ASSIGN_OR_RETURN(const OrderedJson facts, model_facts(*engine));
+  json.update(facts);
   json["device"] = stats.device;
   json["batching"] = a.batching;
   json["capacity"] = a.capacity;
@@ -268,7 +276,7 @@ Result<int> latency(BenchArguments& a) {
   const double context = a.batch * (a.isl + a.osl / 2.0);
   const double floor = floor_ms(cost, ceilings, a.batch, a.batch, context);
   const double prefill = floor_ms(cost, ceilings, a.batch * a.isl, a.batch, 0);
-  OrderedJson json = model_facts(a, *engine);
+  ASSIGN_OR_RETURN(OrderedJson json, model_facts(*engine));
   json.update({{"device", executor->stats().device},
                {"batch", a.batch},
                {"isl", a.isl},
@@ -367,7 +375,7 @@ Result<int> profile(BenchArguments& a) {
   if (!a.trace_file.empty()) {
     RETURN_IF_ERROR(write_file_atomically(a.trace_file, report.trace));
   }
-  OrderedJson json = model_facts(a, *engine);
+  ASSIGN_OR_RETURN(OrderedJson json, model_facts(*engine));
   json.update({{"device", report.device},
                {"batch", a.batch},
                {"context", a.context},

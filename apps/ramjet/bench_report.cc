@@ -1,8 +1,5 @@
 #include "bench_report.h"
 
-#include <ramjet/version.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -76,37 +73,6 @@ int64_t peak_concurrency(const std::vector<RequestTrace>& traces) {
   int64_t now = 0, peak = 0;
   for (const auto& [time, change] : events) peak = std::max(peak, now += change);
   return peak;
-}
-
-/// The line after `key` in a /proc file.
-std::string proc_field(const std::string& path, const std::string& key) {
-  const Result<std::string> text = [&]() -> Result<std::string> {
-    std::string out;
-    FILE* file = std::fopen(path.c_str(), "r");
-    if (file == nullptr) return not_found("{}", path);
-    char line[512];
-    while (std::fgets(line, sizeof(line), file) != nullptr) out += line;
-    std::fclose(file);
-    return out;
-  }();
-  if (!text.ok()) return "";
-  const size_t at = text->find(key);
-  if (at == std::string::npos) return "";
-  const size_t colon = text->find(':', at);
-  const size_t end = text->find('\n', at);
-  if (colon == std::string::npos || colon > end) return "";
-  return text->substr(colon + 2, end - colon - 2);
-}
-
-std::string git_commit() {
-  FILE* pipe = ::popen("git rev-parse --short=12 HEAD 2>/dev/null", "r");
-  if (pipe == nullptr) return "";
-  char line[64] = {};
-  if (std::fgets(line, sizeof(line), pipe) == nullptr) line[0] = '\0';
-  ::pclose(pipe);
-  std::string commit(line);
-  while (!commit.empty() && commit.back() == '\n') commit.pop_back();
-  return commit;
 }
 
 }  // namespace
@@ -189,14 +155,6 @@ std::string summary_text(const OrderedJson& s) {
     real(fmt::format("P99 {} (ms):", upper).c_str(), fmt::format("p99_{}_ms", key));
   }
   return out + std::string(50, '=') + "\n";
-}
-
-OrderedJson machine_facts() {
-  return {{"cpu", proc_field("/proc/cpuinfo", "model name")},
-          {"cores", ::sysconf(_SC_NPROCESSORS_ONLN)},
-          {"memory", proc_field("/proc/meminfo", "MemTotal")},
-          {"version", RAMJET_VERSION},
-          {"commit", git_commit()}};
 }
 
 }  // namespace ramjet

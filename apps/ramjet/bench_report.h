@@ -31,8 +31,6 @@ nlohmann::ordered_json summarize(const std::vector<RequestTrace>& traces, double
                                  const Goodput& goodput);
 /// The same as the text block "============ Serving Benchmark Result ============".
 std::string summary_text(const nlohmann::ordered_json& summary);
-/// Processor, cores and memory of this machine, the commit (if run inside a checkout) and version.
-nlohmann::ordered_json machine_facts();
 /// The p-th percentile (0..100) by linear interpolation; 0 for none.
 double percentile(std::vector<double> values, double p);
 

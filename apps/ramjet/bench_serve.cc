@@ -12,6 +12,7 @@
 #include "bench_dataset.h"
 #include "bench_report.h"
 #include "commands.h"
+#include "machine.h"
 #include "output.h"
 #include "server/http/http_client.h"
 

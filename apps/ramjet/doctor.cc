@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "commands.h"
 #include "doctor_gpu.h"
+#include "machine.h"
 #include "output.h"
 
 namespace ramjet {
@@ -25,20 +26,6 @@ std::string first_line(const std::string& path) {
   std::string line;
   std::getline(file, line);
   return line;
-}
-
-/// "key : value" of a file of /proc.
-std::string proc_field(const std::string& path, std::string_view key) {
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) {
-    const size_t colon = line.find(':');
-    if (colon == std::string::npos || !line.starts_with(key)) continue;
-    const std::string_view rest(line.data() + key.size(), colon - key.size());
-    if (rest.find_first_not_of(" \t") != std::string_view::npos) continue;
-    const size_t start = line.find_first_not_of(" \t", colon + 1);
-    return start == std::string::npos ? "" : line.substr(start);
-  }
-  return "";
 }
 
 int usable_cores() {
