@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <numeric>
 
 #include "kernels/cuda/cuda_tactics.h"
 #include "kernels/cuda/device_cost.h"
@@ -144,7 +145,7 @@ void add_decode(const OpDesc& desc, const DeviceFacts& facts, int64_t cluster, D
 
 /// A wgmma of 64 x n: an instruction of n / 2 accumulators is too long to write by hand. The first
 /// operand lies in shared memory, or in registers, and then the second is transposed.
-std::string wgmma_function(const char* name, int64_t n, bool from_registers) {
+std::string wgmma_function(const char* name, int64_t n, bool from_registers, const char* type) {
   const int64_t count = n / 2, operands = from_registers ? 4 : 1;
   std::string registers, outputs;
   for (int64_t i = 0; i < count; ++i) {
@@ -158,31 +159,34 @@ std::string wgmma_function(const char* name, int64_t n, bool from_registers) {
   return fmt::format(
       "__device__ __forceinline__ void {}(float (&d)[{}], {}, uint64_t b, int add) {{\n"
       "  asm volatile(\"{{\\n.reg .pred p;\\nsetp.ne.b32 p, %{}, 0;\\n"
-      "wgmma.mma_async.sync.aligned.m64n{}k16.f32.bf16.bf16 {{{}}}, {}, %{}, p, 1, 1{};\\n}}\\n\"\n"
+      "wgmma.mma_async.sync.aligned.m64n{}k16.f32.{} {{{}}}, {}, %{}, p, 1, 1{};\\n}}\\n\"\n"
       "      : {}\n      : {}, \"l\"(b), \"r\"(add));\n}}\n",
       name, count,
       from_registers ? "uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3" : "uint64_t a", b + 1,
-      n, registers, a, b, from_registers ? ", 1" : ", 0, 0", outputs,
+      n, type, registers, a, b, from_registers ? ", 1" : ", 0, 0", outputs,
       from_registers ? "\"r\"(a0), \"r\"(a1), \"r\"(a2), \"r\"(a3)" : "\"l\"(a)");
 }
 
-/// Pages as boxes of a tensor map: whole, or parts of equal size, make up a tile.
+/// Pages as boxes of a tensor map: whole, or parts of equal size, make up a tile. What is widened
+/// may be of any size: it is cleared outside the sequence on its way.
 bool by_tensor_map(const AttentionDesc& d, int64_t keys) {
-  return d.kv_dtype == DType::kBf16 && d.window == 0 && d.head_dim >= 64 &&
-         (keys % d.block_tokens == 0 || d.block_tokens % keys == 0);
+  return fp8_cache(d) || (d.window == 0 && d.head_dim >= 64 &&
+                          (keys % d.block_tokens == 0 || d.block_tokens % keys == 0));
 }
 
 /// Keys and values by blocks of the cache, and queries by tokens.
-void add_maps(const OpDesc& desc, int64_t page_rows, DeviceLaunch& launch) {
+void add_maps(const OpDesc& desc, int64_t pad, int64_t page_rows, DeviceLaunch& launch) {
   constexpr int64_t kBoxColumns = 64, kBoxQueries = 64;
   const AttentionDesc& d = attention_of(desc);
+  const bool fp8 = fp8_cache(d);  // whole rows, as they lie
   const int64_t row = d.head_dim * 2, rows = 2 * d.num_kv_heads * d.block_tokens;
+  const int64_t cell = d.head_dim * element_bytes(d);
   launch.maps = {{.base = LaunchArg::kv_layer(d.kv_group, d.kv_layer),
-                  .dtype = DType::kBf16,
+                  .dtype = d.kv_dtype,
                   .extents = {d.head_dim, rows, -1},
-                  .strides = {row, rows * row},
-                  .box = {kBoxColumns, page_rows, 1},
-                  .swizzle_bytes = 128},
+                  .strides = {cell, rows * cell},
+                  .box = {fp8 ? pad : kBoxColumns, page_rows, 1},
+                  .swizzle_bytes = fp8 ? 0 : 128},
                  {.base = LaunchArg::input(0),
                   .dtype = DType::kBf16,
                   .extents = {d.head_dim, d.num_heads, desc.inputs[0].dims[0]},
@@ -194,30 +198,34 @@ void add_maps(const OpDesc& desc, int64_t page_rows, DeviceLaunch& launch) {
 }
 
 void add_prefill(const OpDesc& desc, const DeviceFacts& facts, DevicePlan& plan) {
-  constexpr int64_t kStages = 2, kRows = 128, kAlignment = 1024;
+  constexpr int64_t kStages = 2, kRows = 128, kAlignment = 1024, kShared = 227 << 10, kRest = 1024;
   const AttentionDesc& d = attention_of(desc);
+  const bool fp8 = fp8_cache(d);
   const int64_t pad = d.head_dim <= 64 ? 64 : d.head_dim <= 128 ? 128 : 256;
   const int64_t keys = pad <= 128 ? 128 : 64;
   const bool mapped = by_tensor_map(d, keys);
-  const int64_t queries = mapped && pad <= 128 ? 2 : 1;  // buffers: what shared memory holds
-  const int64_t page_rows = std::min(keys, d.block_tokens);
+  const int64_t queries = mapped && pad <= 128 && !fp8 ? 2 : 1;  // buffers: what memory holds
+  const int64_t page_rows = std::gcd(keys, d.block_tokens);
+  const int64_t tiles = (queries * kRows + 2 * kStages * keys) * pad * 2 + kAlignment;
+  const int64_t rest = kShared - tiles - kRest - sequences_symbol(desc)->max * 4;
+  const int64_t raw = fp8 ? std::clamp<int64_t>(rest / (keys * pad), 1, 4) : 0;
   plan.modules.push_back(module_of(desc, "attention_prefill", 2));
   DeviceModule& module = plan.modules.back();
-  module.source = "#include \"hopper.cuh\"\n" + wgmma_function("wgmma_scores", keys, false) +
-                  wgmma_function("wgmma_values", pad, true) + module.source;
-  const std::pair<const char*, int64_t> defines[] = {{"ATT_PAD", pad},    {"TILE_KEYS", keys},
-                                                     {"STAGES", kStages}, {"QUERIES", queries},
-                                                     {"ATT_TMA", mapped}, {"PAGE_ROWS", page_rows}};
+  const char* const type = fp8 ? "f16.f16" : "bf16.bf16";
+  module.source = "#include \"hopper.cuh\"\n" + wgmma_function("wgmma_scores", keys, false, type) +
+                  wgmma_function("wgmma_values", pad, true, type) + module.source;
+  const std::pair<const char*, int64_t> defines[] = {
+      {"ATT_PAD", pad},   {"TILE_KEYS", keys}, {"STAGES", kStages},     {"QUERIES", queries},
+      {"RAW_TILES", raw}, {"ATT_TMA", mapped}, {"PAGE_ROWS", page_rows}};
   for (const auto& [name, value] : defines) {
     module.defines.push_back(fmt::format("{}={}", name, value));
   }
   DeviceLaunch launch = launch_of(desc, plan, "attention_prefill");
   launch.grid[0] = facts.multiprocessors;
   launch.block = 384;
-  launch.shared_bytes =
-      static_cast<uint32_t>((queries * kRows + 2 * kStages * keys) * pad * 2 + kAlignment);
+  launch.shared_bytes = static_cast<uint32_t>(tiles + raw * keys * pad);
   launch.when = LaunchWhen::kAnyMany;
-  if (mapped) add_maps(desc, page_rows, launch);
+  if (mapped) add_maps(desc, pad, page_rows, launch);
   plan.launches.push_back(std::move(launch));
 }
 

@@ -116,7 +116,7 @@ double attention_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFact
     return batch.sequences <= 2 ? 0.75 * alone : 2 * alone;
   }
   const AttentionDesc& d = *attention_desc_of(desc);
-  const double share = d.kv_dtype == DType::kF8E4M3 ? 0.3 : 0.75;  // of the peak
+  const double share = d.kv_dtype == DType::kF8E4M3 ? 0.6 : 0.75;  // of the peak
   return kLaunchUs +
          std::max(work.bytes / facts.tbps, work.flops / (share * facts.bf16_tflops)) * 1e-6;
 }

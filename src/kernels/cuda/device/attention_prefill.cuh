@@ -8,19 +8,23 @@
 // tiles from query_start, the longest of a sequence first.
 //
 // With ATT_TMA one thread copies whole pages by tensor map, and the next queries before they are
-// wanted; stale cells (which may hold NaN) are masked as keys and cleared as values. Without, for
-// windows, e4m3 (widened to bf16 on its way) and odd pages, a warpgroup copies 16 bytes at a time,
-// zeros for what lies outside the sequence.
+// wanted; stale cells (which may hold NaN) are masked as keys and cleared as values. e4m3 comes by
+// tensor map too, as it is, a few tiles ahead, and the copying warpgroup widens it to f16 (exactly)
+// from shared memory to shared memory; queries become f16 where they lie. Otherwise (bf16 with
+// windows, odd pages, few dimensions) the warpgroup copies 16 bytes at a time, zeros for what lies
+// outside the sequence.
 //
 // Defined by the host beside the common ones: ATT_PAD (64, 128, 256), TILE_KEYS, STAGES, QUERIES
-// (buffers of queries), ATT_TMA, PAGE_ROWS (of a copy) and the products wgmma_scores
-// (64 x TILE_KEYS) and wgmma_values (64 x ATT_PAD).
+// (buffers of queries), ATT_TMA (always with e4m3), PAGE_ROWS (of a copy), RAW_TILES (of e4m3 in
+// flight) and the products wgmma_scores (64 x TILE_KEYS) and wgmma_values (64 x ATT_PAD).
 #pragma once
 
 #include "attention_common.cuh"
 #include "hopper.cuh"
 
 static_assert(ATT_DIM == ATT_V_DIM && ATT_KV < 2 && !ATT_Q_F32, "served by attention_any");
+static_assert(ATT_KV == 0 || ATT_TMA, "e4m3 comes by tensor map");
+constexpr bool kWiden = ATT_KV == 1;
 constexpr int kThreads = 384;
 constexpr int kTileRows = 128;
 constexpr int kHalves = ATT_PAD / 64;  // of 64 dimensions: rows of 128 bytes, swizzled
@@ -28,6 +32,7 @@ constexpr int kQueryBytes = 64 * ATT_PAD * 2;
 constexpr int kTileBytes = TILE_KEYS * ATT_PAD * 2;
 constexpr int kRowUnits = ATT_PAD / 8;
 constexpr int kCopies = TILE_KEYS * kRowUnits / 128;  // 16 bytes each, a thread
+constexpr int kRawBytes = TILE_KEYS * ATT_PAD;        // of a tile as e4m3
 
 struct Item {
   int sequence, head, row, rows, position, keys, first_tile, last_tile;
@@ -83,26 +88,25 @@ __device__ __forceinline__ Item item_at(const AttentionArguments& a, const int* 
   return it;
 }
 
+/// Of the 2 * count tiles of an item keys run one ahead of values, as they are used.
+__device__ __forceinline__ bool values_at(int step, int count) {
+  return step == 2 * count - 1 || (step > 0 && step % 2 == 0);
+}
+__device__ __forceinline__ int nth_at(int step, bool values) {
+  return values ? (step - 1) / 2 : (step + 1) / 2;
+}
+
 /// Byte of a 16-byte unit in a tile of `rows` rows.
 __device__ __forceinline__ int swizzled(int row, int unit, int rows) {
   return (unit / 8 * rows + row) * 128 + ((unit % 8) ^ (row % 8)) * 16;
 }
 
 #if !ATT_TMA
-/// Two e4m3 in the high bytes of 16 bits each, to bf16: the exponent is 120 too low.
-__device__ __forceinline__ uint32_t widen_pair(uint32_t high_bytes) {
-  const uint32_t bits = ((high_bytes >> 4) & 0x07f007f0u) | (high_bytes & 0x80008000u);
-  uint32_t out;
-  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(bits), "r"(0x7b807b80u), "r"(0x80008000u));
-  return out;
-}
-
 __device__ __forceinline__ void copy_tile(const AttentionArguments& a, const Item& it, int tile,
                                           bool values, uint8_t* to) {
   const int thread = threadIdx.x;
   const int* table = a.block_table + int64_t{it.sequence} * ATT_MAX_BLOCKS;
   const int first = first_visible(it.position);
-#if ATT_KV == 0
 #pragma unroll 4
   for (int i = 0; i < kCopies; ++i) {
     const int at = i * 128 + thread, r = at / kRowUnits, unit = at % kRowUnits;
@@ -121,41 +125,6 @@ __device__ __forceinline__ void copy_tile(const AttentionArguments& a, const Ite
                  "l"(from), "r"(real ? 16 : 0)
                  : "memory");
   }
-#else
-  constexpr int kBatch = 4, kWide = ATT_PAD / 16;
-#pragma unroll 1
-  for (int base = 0; base < kCopies / 2; base += kBatch) {
-    uint4 loaded[kBatch];
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      const int at = (base + i) * 128 + thread, r = at / kWide, unit = at % kWide;
-      const int key = tile * TILE_KEYS + r;
-      loaded[i] = make_uint4(0, 0, 0, 0);
-      if (key >= first && key < it.keys && unit * 16 < ATT_DIM) {
-        const int block = table[key / ATT_BLOCK_TOKENS], head = it.head / kGroup;
-        const int token = key % ATT_BLOCK_TOKENS;
-        const uint8_t* from =
-            values ? value_row(a.cache, block, head, token) : key_row(a.cache, block, head, token);
-        loaded[i] = *reinterpret_cast<const uint4*>(from + unit * 16);
-      }
-    }
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      const int at = (base + i) * 128 + thread, r = at / kWide, unit = at % kWide * 2;
-      const uint32_t words[4] = {loaded[i].x, loaded[i].y, loaded[i].z, loaded[i].w};
-      uint32_t wide[8];
-#pragma unroll
-      for (int w = 0; w < 4; ++w) {
-        wide[w * 2] = widen_pair(__byte_perm(words[w], 0, 0x1404));
-        wide[w * 2 + 1] = widen_pair(__byte_perm(words[w], 0, 0x3424));
-      }
-      *reinterpret_cast<uint4*>(to + swizzled(r, unit, TILE_KEYS)) =
-          make_uint4(wide[0], wide[1], wide[2], wide[3]);
-      *reinterpret_cast<uint4*>(to + swizzled(r, unit + 1, TILE_KEYS)) =
-          make_uint4(wide[4], wide[5], wide[6], wide[7]);
-    }
-  }
-#endif
 }
 #endif
 
@@ -164,6 +133,161 @@ struct Maps {
   const void *cache, *queries;
 };
 
+/// The queries of both warpgroups; by one thread.
+__device__ __forceinline__ void load_queries(const Maps& maps, const Item& it, uint8_t* to,
+                                             uint64_t* full, uint64_t policy) {
+  barrier_expect(full, 2 * kQueryBytes);
+#pragma unroll
+  for (int i = 0; i < 2 * kHalves; ++i) {
+    const int group = i / kHalves, half = i % kHalves;
+    tensor_load_3d(to + group * kQueryBytes + half * (64 * 128), maps.queries, half * 64, it.head,
+                   it.row + group * 64, full, policy);
+  }
+}
+#endif
+
+#if ATT_KV == 1
+/// Where the copies of e4m3 stand, ahead of what is widened. By one warp, a lane a page, whose
+/// block is looked up a step before it is wanted.
+struct Ahead {
+  static constexpr int kPages = TILE_KEYS / PAGE_ROWS;
+  static_assert(kPages <= 32, "a lane a page");
+  Item it;
+  int index, end, step, key, block;
+  bool values;
+
+  __device__ __forceinline__ bool valid() const { return index < end; }
+  __device__ __forceinline__ void look(const AttentionArguments& a) {
+    const int count = it.last_tile - it.first_tile, lane = threadIdx.x;
+    values = values_at(step, count);
+    key = (it.last_tile - 1 - nth_at(step, values)) * TILE_KEYS + lane * PAGE_ROWS;
+    // Pages without a visible key may hold no block of this sequence: a neighbour once more.
+    const int first = first_visible(it.position);
+    const int real = key < first ? first : key < it.keys ? key : it.keys - 1;
+    const int* table = a.block_table + int64_t{it.sequence} * ATT_MAX_BLOCKS;
+    block = lane < kPages ? table[real / ATT_BLOCK_TOKENS] : 0;
+  }
+  __device__ __forceinline__ void issue(const Maps& maps, uint8_t* to, uint64_t* full,
+                                        uint64_t policy) const {
+    if (threadIdx.x == 0) barrier_expect(full, kRawBytes);
+    __syncwarp();
+    if (threadIdx.x < kPages) {
+      const int row = ((values ? ATT_KV_HEADS : 0) + it.head / kGroup) * ATT_BLOCK_TOKENS;
+      tensor_load_3d(to + threadIdx.x * (PAGE_ROWS * ATT_PAD), maps.cache, 0,
+                     row + key % ATT_BLOCK_TOKENS, block, full, policy);
+    }
+  }
+  __device__ __forceinline__ void next(const AttentionArguments& a, const int* tiles, int total,
+                                       int sequences) {
+    if (++step == 2 * (it.last_tile - it.first_tile)) {
+      step = 0;
+      index += gridDim.x;
+      if (!valid()) return;
+      it = item_at(a, tiles, total, sequences, index);
+    }
+    look(a);
+  }
+};
+
+/// A tile of e4m3 to f16, swizzled; zeros for rows outside [first, end). By a warpgroup.
+__device__ __forceinline__ void widen_tile(const uint8_t* raw, uint8_t* to, int first, int end) {
+  constexpr int kWide = ATT_PAD / 16, kStep = 128 / kWide, kBatch = ATT_PAD == 64 ? 2 : 4;
+  const int unit = threadIdx.x % kWide, row = threadIdx.x / kWide;
+  // Of eight lanes half write their second unit first: together they touch all banks.
+  const bool swap = kWide >= 8 && (unit & 4) != 0;
+  uint8_t* const one = to + swizzled(row, unit * 2 + swap, TILE_KEYS);
+  uint8_t* const other = to + swizzled(row, unit * 2 + !swap, TILE_KEYS);
+  const bool whole = first <= 0 && end >= TILE_KEYS;
+#pragma unroll 1
+  for (int base = 0; base < TILE_KEYS / kStep; base += kBatch) {
+    uint4 v[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int r = (base + i) * kStep + row;
+      v[i] = *reinterpret_cast<const uint4*>(raw + r * ATT_PAD + unit * 16);
+      if (!whole && (r < first || r >= end)) v[i] = make_uint4(0, 0, 0, 0);
+    }
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const uint32_t words[4] = {swap ? v[i].z : v[i].x, swap ? v[i].w : v[i].y,
+                                 swap ? v[i].x : v[i].z, swap ? v[i].y : v[i].w};
+      uint32_t wide[8];
+#pragma unroll
+      for (int w = 0; w < 4; ++w) {
+        wide[w * 2] = e4m3_to_f16(static_cast<uint16_t>(words[w]));
+        wide[w * 2 + 1] = e4m3_to_f16(static_cast<uint16_t>(words[w] >> 16));
+      }
+      const int at = (base + i) * kStep * 128;
+      *reinterpret_cast<uint4*>(one + at) = make_uint4(wide[0], wide[1], wide[2], wide[3]);
+      *reinterpret_cast<uint4*>(other + at) = make_uint4(wide[4], wide[5], wide[6], wide[7]);
+    }
+  }
+}
+
+/// Tiles of keys and of values alternate in one ring of 2 * STAGES places; by a warpgroup.
+__device__ void produce(const AttentionArguments& a, const Maps& maps, const int* tiles, int total,
+                        int sequences, uint8_t* queries, uint8_t* ring, uint64_t* full,
+                        uint64_t* empty, uint64_t* queries_full, uint64_t* queries_empty,
+                        uint64_t* raw_full) {
+  constexpr int kPlaces = 2 * STAGES;
+  const uint64_t policy = policy_evict_normal();
+  uint8_t* const raw = ring + kPlaces * kTileBytes;
+  const int end = total * ATT_HEADS;
+  const bool issues = threadIdx.x < 32;
+  Ahead ahead;
+  ahead.index = blockIdx.x, ahead.end = end, ahead.step = 0;
+  if (issues && ahead.valid()) {
+    ahead.it = item_at(a, tiles, total, sequences, ahead.index);
+    ahead.look(a);
+    for (int i = 0; i < RAW_TILES && ahead.valid(); ++i) {
+      ahead.issue(maps, raw + i * kRawBytes, &raw_full[i], policy);
+      ahead.next(a, tiles, total, sequences);
+    }
+  }
+  int place = 0, from = 0;
+  uint32_t phase = 1, queries_phase = 1, raw_phase = 0;
+  for (int index = blockIdx.x; index < end; index += gridDim.x) {
+    const Item it = item_at(a, tiles, total, sequences, index);
+    const int count = it.last_tile - it.first_tile, first = first_visible(it.position);
+    for (int step = 0; step < 2 * count; ++step) {
+      // The first keys of the next queries are there before the last ones' buffer is free.
+      if (step == (index == blockIdx.x ? 0 : 1) && threadIdx.x == 0) {
+        barrier_wait(queries_empty, queries_phase);
+        load_queries(maps, it, queries, queries_full, policy);
+      }
+      const int nth = nth_at(step, values_at(step, count));
+      const int key = (it.last_tile - 1 - nth) * TILE_KEYS;
+      barrier_wait(&raw_full[from], raw_phase);
+      barrier_wait(&empty[place], phase);
+      widen_tile(raw + from * kRawBytes, ring + place * kTileBytes, first - key, it.keys - key);
+      asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+      barrier_arrive(&full[place]);
+      named_barrier(1, 128);  // all have read the copy
+      if (issues && ahead.valid()) {
+        ahead.issue(maps, raw + from * kRawBytes, &raw_full[from], policy);
+        ahead.next(a, tiles, total, sequences);
+      }
+      if (++from == RAW_TILES) from = 0, raw_phase ^= 1;
+      if (++place == kPlaces) place = 0, phase ^= 1;
+    }
+    queries_phase ^= 1;
+  }
+}
+
+/// A warpgroup's queries, to f16 where they lie.
+__device__ __forceinline__ void narrow_queries(uint8_t* queries, int group) {
+#pragma unroll 4
+  for (int i = threadIdx.x % 128; i < kQueryBytes / 16; i += 128) {
+    uint4& v = reinterpret_cast<uint4*>(queries)[i];
+    const uint4 x = v;
+    v = make_uint4(pack_f16(bf16_low(x.x), bf16_high(x.x)), pack_f16(bf16_low(x.y), bf16_high(x.y)),
+                   pack_f16(bf16_low(x.z), bf16_high(x.z)),
+                   pack_f16(bf16_low(x.w), bf16_high(x.w)));
+  }
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+  named_barrier(2 + group, 128);
+}
+#elif ATT_TMA
 /// A tile of keys or values, page by page.
 __device__ __forceinline__ void load_tile(const AttentionArguments& a, const Maps& maps,
                                           const Item& it, int tile, bool values, uint8_t* to,
@@ -196,21 +320,13 @@ __device__ void produce(const AttentionArguments& a, const Maps& maps, const int
   for (int index = blockIdx.x; index < total * ATT_HEADS; index += gridDim.x) {
     const Item it = item_at(a, tiles, total, sequences, index);
     barrier_wait(&queries_empty[buffer], queries_phase);
-    barrier_expect(&queries_full[buffer], 2 * kQueryBytes);
-#pragma unroll
-    for (int i = 0; i < 2 * kHalves; ++i) {
-      const int group = i / kHalves, half = i % kHalves;
-      tensor_load_3d(queries + buffer * 2 * kQueryBytes + group * kQueryBytes + half * (64 * 128),
-                     maps.queries, half * 64, it.head, it.row + group * 64, &queries_full[buffer],
-                     policy);
-    }
+    load_queries(maps, it, queries + buffer * 2 * kQueryBytes, &queries_full[buffer], policy);
     if (++buffer == QUERIES) buffer = 0, queries_phase ^= 1;
-    // Keys run one tile ahead of values, as they are used.
     const int count = it.last_tile - it.first_tile;
 #pragma unroll 1
     for (int step = 0; step < 2 * count; ++step) {
-      const bool values = step == 2 * count - 1 || (step > 0 && step % 2 == 0);
-      const int nth = values ? (step - 1) / 2 : (step + 1) / 2;
+      const bool values = values_at(step, count);
+      const int nth = nth_at(step, values);
       barrier_wait(&empty[place], phase);
       load_tile(a, maps, it, it.last_tile - 1 - nth, values, ring + place * kTileBytes,
                 &full[place], policy);
@@ -247,11 +363,10 @@ __device__ void produce(const AttentionArguments& a, const int* tiles, int total
   uint32_t phase = 1;
   for (int index = blockIdx.x; index < total * ATT_HEADS; index += gridDim.x) {
     const Item it = item_at(a, tiles, total, sequences, index);
-    // Keys run one tile ahead of values, as they are used.
     const int count = it.last_tile - it.first_tile;
     for (int step = 0; step < 2 * count; ++step) {
-      const bool values = step == 2 * count - 1 || (step > 0 && step % 2 == 0);
-      const int nth = values ? (step - 1) / 2 : (step + 1) / 2;
+      const bool values = values_at(step, count);
+      const int nth = nth_at(step, values);
       barrier_wait(&empty[place], phase);
       copy_tile(a, it, it.last_tile - 1 - nth, values, ring + place * kTileBytes);
       asm volatile("cp.async.commit_group;" ::: "memory");
@@ -383,7 +498,9 @@ struct Places {
 __device__ __forceinline__ void weigh(const float (&s)[TILE_KEYS / 2], float (&out)[ATT_PAD / 2],
                                       uint32_t (&w)[TILE_KEYS / 4], const Softmax& m) {
 #pragma unroll
-  for (int i = 0; i < TILE_KEYS / 4; ++i) w[i] = pack_bf16(s[i * 2], s[i * 2 + 1]);
+  for (int i = 0; i < TILE_KEYS / 4; ++i) {
+    w[i] = kWiden ? pack_f16(s[i * 2], s[i * 2 + 1]) : pack_bf16(s[i * 2], s[i * 2 + 1]);
+  }
 #pragma unroll
   for (int i = 0; i < ATT_PAD / 2; ++i) out[i] *= m.scale[i / 2 % 2];
 }
@@ -452,6 +569,9 @@ __device__ void consume(const AttentionArguments& a, const int* tiles, int total
     c.queries = queries + (buffer * 2 + group) * kQueryBytes;
 #if ATT_TMA
     barrier_wait(&queries_full[buffer], queries_phase);
+#if ATT_KV == 1
+    narrow_queries(queries + group * kQueryBytes, group);
+#endif
 #else
     load_queries(a, it, group, queries + group * kQueryBytes);
 #endif
@@ -468,7 +588,7 @@ __device__ void consume(const AttentionArguments& a, const int* tiles, int total
     c.at.advance();
     m.update<true>(s, it, c.row, it.last_tile - 1);
     weigh(s, out, w, m);
-#if ATT_TMA
+#if ATT_TMA && ATT_KV == 0
     if (it.last_tile * TILE_KEYS > it.keys) {
       Places values = c.at;
       if (it.last_tile - it.first_tile > 1) values.advance();
@@ -511,6 +631,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
                       uint8_t* out MAP_PARAMETERS) {
   extern __shared__ __align__(1024) uint8_t shared[];
   __shared__ uint64_t full[2 * STAGES], empty[2 * STAGES], queries_full[2], queries_empty[2];
+  __shared__ uint64_t raw_full[RAW_TILES + 1];
   __shared__ int tiles[ATT_MAX_SEQUENCES];
   const AttentionArguments a = {q, query_start, kv_len, block_table, sequences, cache, out};
   // Dynamic memory begins after the static: tiles of swizzled rows want multiples of 1024.
@@ -519,13 +640,14 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
   launch_dependents();
   if (threadIdx.x == 0) {
     for (int i = 0; i < 2 * STAGES; ++i) {
-      barrier_init(&full[i], ATT_TMA ? 1 : 128);
+      barrier_init(&full[i], ATT_TMA && !kWiden ? 1 : 128);
       barrier_init(&empty[i], 8);
     }
     for (int i = 0; i < 2; ++i) {
       barrier_init(&queries_full[i], 1);
       barrier_init(&queries_empty[i], 8);
     }
+    for (int i = 0; i < RAW_TILES; ++i) barrier_init(&raw_full[i], 1);
     barrier_init_fence();
   }
   const int count = *sequences;
@@ -533,7 +655,12 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
   __syncthreads();
   wait_dependencies();
   if (threadIdx.x < 128) {
-#if ATT_TMA
+#if ATT_KV == 1
+    registers_give<72>();
+    const Maps maps = {&cache_map, &query_map};
+    produce(a, maps, tiles, total, count, queries, ring, full, empty, queries_full, queries_empty,
+            raw_full);
+#elif ATT_TMA
     registers_give<40>();
     const Maps maps = {&cache_map, &query_map};
     if (threadIdx.x == 0) {
@@ -545,7 +672,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     produce(a, tiles, total, count, ring, full, empty);
 #endif
   } else {
-    registers_take<ATT_TMA ? 232 : 216>();
+    registers_take<ATT_TMA && !kWiden ? 232 : 216>();
     consume(a, tiles, total, count, queries, ring, full, empty, queries_full, queries_empty);
   }
 }
