@@ -58,7 +58,7 @@ __device__ uint64_t tiled(uint64_t row, uint64_t byte, uint64_t k_bytes) {
 }
 // y[t, n] naively from the tiled weights; gated pairs rows r and r + 8.
 extern "C" __global__ void oracle(const uint8_t* w, const uint8_t* x, const float* sw, const float* sx,
-                                  const bf16_t* residual, float* y, int n, int k, int tokens, int fp8, int gated) {
+                                  const bf16_t* residual, float* y, int n, int k, int tokens, int fp8, int gated, int stride) {
   int out_n = gated ? n / 2 : n;
   uint64_t i = blockIdx.x * (uint64_t)blockDim.x + threadIdx.x;
   if (i >= (uint64_t)out_n * tokens) return;
@@ -73,7 +73,7 @@ extern "C" __global__ void oracle(const uint8_t* w, const uint8_t* x, const floa
     sums[p] = fp8 ? sum * sw[gated ? o / 16 * 32 + o % 16 + 16 * p : o] * sx[t] : sum;
   }
   float v = gated ? sums[0] / (1.0f + __expf(-sums[0])) * sums[1] : sums[0];
-  y[i] = v + (residual && !gated ? to_float(residual[(uint64_t)t * out_n + o]) : 0.0f);
+  y[i] = v + (residual && !gated ? to_float(residual[(uint64_t)t * stride + o]) : 0.0f);
 }
 // max |y - ref|, sum of squares of the difference and of ref, NaN count
 extern "C" __global__ void compare(const bf16_t* y, const float* ref, uint64_t n, double* out) {
@@ -99,12 +99,14 @@ struct Case {
   }
 };
 
-Case make_case(GemmSm90Config config, int tokens, bool gated = false, bool residual = false) {
+/// `residual`: an operand of all elements is added; `bias`: one of features.
+Case make_case(GemmSm90Config config, int tokens, bool gated = false, bool residual = false,
+               bool bias = false) {
   config.accumulators = gated ? 2 : 1;
   if (gated) config.epilogue = take(PointwiseProgram::parse("2: r2=silu(r0) r3=mul(r2,r1) -> r3"));
-  if (residual) {
+  if (residual || bias) {
     config.epilogue = take(PointwiseProgram::parse("2: r2=add(r0,r1) -> r2"));
-    config.operands = {{.by_token = true, .by_feature = true}};
+    config.operands = {{.by_token = residual, .by_feature = true}};
   }
   return {config, tokens};
 }
@@ -143,7 +145,8 @@ class Lab {
   void run(const Case& c, OrderedJson& rows) {
     const GemmSm90Config& g = c.config;
     const uint64_t size = g.fp8 ? 1 : 2;
-    const uint64_t w_bytes = static_cast<uint64_t>(g.n * g.k) * size;
+    const uint64_t w_bytes = static_cast<uint64_t>(
+        kernels::cuda::gemm_sm90_packed_bytes(g.n, g.k, g.fp8 ? DType::kF8E4M3 : DType::kBf16));
     const int copies = static_cast<int>(std::min<uint64_t>(16, 1 + (300ull << 20) / w_bytes));
     const int64_t out_n = g.n / g.accumulators;
     const uint64_t y_count = static_cast<uint64_t>(out_n) * static_cast<uint64_t>(c.tokens);
@@ -204,7 +207,8 @@ class Lab {
     lab::check(sums.fill(0, stream_));
     call("oracle", static_cast<unsigned>((y_count + 255) / 256), w.get(), x.get(), sw.get(),
          sx.get(), c.residual() ? residual.get() : none, reference.get(), static_cast<int>(g.n),
-         static_cast<int>(g.k), c.tokens, g.fp8 ? 1 : 0, c.gated() ? 1 : 0);
+         static_cast<int>(g.k), c.tokens, g.fp8 ? 1 : 0, c.gated() ? 1 : 0,
+         c.residual() && g.operands[0].by_token ? static_cast<int>(out_n) : 0);
     call("compare", 1024, y.get(), reference.get(), y_count, sums.get());
     double host[3] = {};
     lab::check(sums.download(std::as_writable_bytes(std::span(host)), 0, stream_));
@@ -295,17 +299,17 @@ int best_block(int tokens) {
 void add_checks(std::vector<Case>& cases) {
   for (bool fp8 : {false, true}) {
     for (int m : {1, 7, 33, 130, 300, 1000}) {
-      for (int variant = 0; variant < 3; ++variant) {
-        const bool gated = variant == 1, residual = variant == 2;
-        GemmSm90Config config = {.n = 1280, .k = 1792, .fp8 = fp8, .block_t = best_block(m)};
-        cases.push_back(make_case(config, m, gated, residual));
+      for (int variant = 0; variant < 4; ++variant) {
+        const bool gated = variant == 1, residual = variant == 2, bias = variant == 3;
+        const int64_t n = bias ? 1160 : 1280;  // of which the last tile is not full
+        GemmSm90Config config = {.n = n, .k = 1792, .fp8 = fp8, .block_t = best_block(m)};
+        cases.push_back(make_case(config, m, gated, residual, bias));
         if (m >= 130) {
           config.cluster = 2;
-          cases.push_back(make_case(config, m, gated, residual));
         } else {
           config.slim = true;
-          cases.push_back(make_case(config, m, gated, residual));
         }
+        cases.push_back(make_case(config, m, gated, residual, bias));
       }
     }
   }

@@ -132,6 +132,29 @@ TEST_P(GemmMatrix, WholeAndCutTilesCompileWithinTheirBudgets) {
   }
 }
 
+/// Sums alone, or with an operand of features: the epilogue stays in registers.
+TEST_P(GemmMatrix, DirectEpiloguesCompileWithinTheirBudgets) {
+  if (auto version = device::cuda::nvrtc_version(); !version.ok()) {
+    GTEST_SKIP() << version.error().message;
+  }
+  const auto [fp8, block_t] = GetParam();
+  GemmSm90Config config = gemm_config(fp8, block_t, 1);
+  EXPECT_FALSE(gemm_sm90_direct(config));
+  config.operands = {{.by_feature = true}};
+  EXPECT_TRUE(gemm_sm90_direct(config));
+  config.slim = block_t <= 16;
+  const unsigned room = config.slim ? 32768 : 65536;
+  EXPECT_GE(gemm_sm90_stages(config), 4);
+  EXPECT_LE(gemm_sm90_shared_bytes(config), config.slim ? 128u << 10 : 227u << 10);
+  auto result = compile_gemm(config);
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  const Resources used = resources_of(result->log);
+  EXPECT_GT(used.registers, 0) << result->log;
+  EXPECT_LE(static_cast<unsigned>(used.registers) * gemm_sm90_threads(config), room);
+  EXPECT_EQ(used.spills, 0) << result->log;
+  EXPECT_EQ(result->log.find("serializ"), std::string::npos) << result->log;
+}
+
 TEST(GemmEpilogue, OddSizesAndSeveralOutputsCompile) {
   if (auto version = device::cuda::nvrtc_version(); !version.ok()) {
     GTEST_SKIP() << version.error().message;

@@ -21,6 +21,7 @@ int chunk_tokens(const GemmSm90Config& c) {
 }
 
 int store_bytes(const GemmSm90Config& c) {
+  if (gemm_sm90_direct(c)) return 2 * 2 * chunk_tokens(c) * (64 / c.accumulators * 2 + 16);
   const int floats = c.accumulators * chunk_tokens(c) * (64 / c.accumulators + 4);
   return (2 * floats * 4 + 127) / 128 * 128;
 }
@@ -129,7 +130,55 @@ std::string epilogue_store(const GemmSm90Config& c) {
       c.accumulators, body);
 }
 
+/// struct WeightScales, struct FeatureValues and what fills and uses them (DIRECT).
+std::string direct_functions(const GemmSm90Config& c) {
+  const int features = c.accumulators == 2 ? 1 : 2, a = c.accumulators;
+  const int64_t n = c.n / a;
+  const auto at = [&](int f) {
+    return fmt::format("(feature + {0} < {1} ? feature + {0} : 0)", 8 * f, n);
+  };
+  std::string scales, values, inputs;
+  for (int f = 0; f < features; ++f) {
+    for (int i = 0; c.fp8 && i < a; ++i) {
+      // Scales lie in the order of the engine's weight: tiles of 16 of each in turn.
+      const std::string index =
+          a == 1 ? at(f) : fmt::format("{0} / 16 * 32 + {0} % 16 + {1}", at(f), 16 * i);
+      scales += fmt::format("  s.of[{}][{}] = e.weight_scales[{}];\n", f, i, index);
+    }
+    for (size_t x = 0; x < c.operands.size(); ++x) {
+      values += fmt::format("  v.x[{}][{}] = to_float(e.operand{}[{}]);\n", f, x, x,
+                            c.operands[x].by_feature ? at(f) : "0");
+    }
+  }
+  for (int i = 0; i < a; ++i) {
+    inputs += fmt::format("acc[{}]", i);
+    if (c.fp8) inputs += fmt::format(" * (v.scales.of[which][{}] * token_scale)", i);
+    inputs += ", ";
+  }
+  for (size_t x = 0; x < c.operands.size(); ++x) inputs += fmt::format("v.x[which][{}], ", x);
+  return fmt::format(
+      "struct WeightScales {{ float of[{0}][{1}]; }};\n"
+      "struct FeatureValues {{ WeightScales scales; float x[{0}][{2}]; }};\n"
+      "__device__ __forceinline__ WeightScales weight_scales(const Epilogue& e, int feature) {{\n"
+      "  WeightScales s = {{}};\n{3}  return s;\n}}\n"
+      "__device__ __forceinline__ FeatureValues feature_values(const Epilogue& e,\n"
+      "    const WeightScales& scales, int feature) {{\n"
+      "  FeatureValues v;\n  v.scales = scales;\n{4}  return v;\n}}\n"
+      "__device__ __forceinline__ float direct_value(const FeatureValues& v, int which,\n"
+      "    float token_scale, const float (&acc)[{1}]) {{\n"
+      "  const float in[] = {{{5}}};\n  float out[1];\n  epilogue_program(in, out);\n"
+      "  return out[0];\n}}\n",
+      features, a, std::max<size_t>(c.operands.size(), 1), scales, values, inputs);
+}
+
 }  // namespace
+
+bool gemm_sm90_direct(const GemmSm90Config& c) {
+  const bool by_feature = std::none_of(c.operands.begin(), c.operands.end(),
+                                       [](const GemmOperand& o) { return o.by_token; });
+  return by_feature && c.outputs.size() == 1 && c.outputs[0] == DType::kBf16 &&
+         c.n / c.accumulators % 8 == 0 && (c.accumulators == 1 || c.block_t <= 32);
+}
 
 int gemm_sm90_stages(const GemmSm90Config& config) {
   if (config.stages > 0) return config.stages;
@@ -185,7 +234,8 @@ std::string gemm_sm90_source(const GemmSm90Config& c) {
                                  "#define SUMS_VALUES partials, flags\n";
   return "#include \"hopper.cuh\"\n#include \"pointwise.cuh\"\n" + tokens + sums +
          wgmma_product(c.block_t, c.fp8) + pointwise_function(program, "epilogue_program") +
-         epilogue_struct(c) + epilogue_store(c) + "#include \"gemm_sm90.cuh\"\n";
+         epilogue_struct(c) + (gemm_sm90_direct(c) ? direct_functions(c) : epilogue_store(c)) +
+         "#include \"gemm_sm90.cuh\"\n";
 }
 
 std::vector<std::string> gemm_sm90_defines(const GemmSm90Config& c) {
@@ -199,6 +249,7 @@ std::vector<std::string> gemm_sm90_defines(const GemmSm90Config& c) {
           fmt::format("CLUSTER={}", c.cluster),
           fmt::format("PARTS={}", c.parts),
           fmt::format("SLIM={}", c.slim ? 1 : 0),
+          fmt::format("DIRECT={}", gemm_sm90_direct(c) ? 1 : 0),
           fmt::format("ACCUMULATORS={}", c.accumulators)};
 }
 

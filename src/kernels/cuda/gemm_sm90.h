@@ -43,6 +43,9 @@ struct GemmSm90Config {
   std::vector<DType> outputs = {DType::kBf16};
 };
 
+/// Whether the epilogue runs on the accumulators as they lie: its operands are a feature's. Pairs
+/// of many tokens are slower so.
+bool gemm_sm90_direct(const GemmSm90Config& config);
 /// Stages that fit beside the store buffer, at most 12.
 int gemm_sm90_stages(const GemmSm90Config& config);
 unsigned gemm_sm90_threads(const GemmSm90Config& config);

@@ -22,10 +22,14 @@
 // that attention and the kernels over rows lie beside it: it fetches its first weights while they
 // run (programmatic dependent launch).
 //
+// With DIRECT (one bf16 output, operands by feature alone) the epilogue's program runs on the
+// accumulators where they are, with scales that were asked for before the product; bf16 goes
+// through shared memory only to be transposed.
+//
 // Given by the host before this file: GEMM_N, GEMM_K, GEMM_FP8, BLOCK_T, CHUNK_T, STAGES,
-// ACCUMULATORS, GROUP_T, CLUSTER, PARTS (0: stream-K), SLIM; wgmma_product() for 64 x BLOCK_T;
-// struct Epilogue with epilogue_store(), its EPILOGUE_PARAMETERS and EPILOGUE_VALUES;
-// TOKENS_PARAMETER, TOKENS_VALUE;
+// ACCUMULATORS, GROUP_T, CLUSTER, PARTS (0: stream-K), SLIM, DIRECT; wgmma_product() for 64 x
+// BLOCK_T; struct Epilogue with epilogue_store() or, if DIRECT, WeightScales, FeatureValues and
+// their functions; its EPILOGUE_PARAMETERS and EPILOGUE_VALUES; TOKENS_PARAMETER, TOKENS_VALUE;
 // SUMS_PARAMETERS and SUMS_VALUES, where blocks leave sums in the workspace.
 #pragma once
 
@@ -45,13 +49,16 @@ constexpr int kOutN = GEMM_N / ACCUMULATORS;
 constexpr int kVector = kOutN % 8 == 0 ? 8 : 1;  // elements of a row that a thread finishes
 constexpr int kStoreStride = kGroupW + 4;        // f32; the pad keeps stores free of conflicts
 constexpr int kStoreFloats = ACCUMULATORS * kChunkT * kStoreStride;  // of a warpgroup
+constexpr int kDirectStride = kGroupW * 2 + 16;        // bytes of a token; padded as above
+constexpr int kDirectBytes = kChunkT * kDirectStride;  // of one of a warpgroup's two buffers
 constexpr int kTilesW = (GEMM_N + kBlockW - 1) / kBlockW / CLUSTER;  // of a cluster
 constexpr int kStageW = 2 * kTileBytes;
 constexpr int kStageX = BLOCK_T * kRowBytes;
 constexpr int kMathThreads = 256;
 // Registers are handed over by warpgroups, where they are.
 constexpr int kThreads = kMathThreads + (SLIM ? 32 : 128);
-constexpr int kStoreBytes = 2 * kStoreFloats * 4;
+constexpr int kGroupStoreBytes = DIRECT ? 2 * kDirectBytes : kStoreFloats * 4;
+constexpr int kStoreBytes = 2 * kGroupStoreBytes;
 constexpr int kBarrierBytes = (STAGES * 16 + 8 + 127) / 128 * 128;
 // Tokens that a block of a cut tile finishes; the first kOwners blocks do.
 constexpr int kOwners = PARTS > BLOCK_T / 8 ? BLOCK_T / 8 : PARTS > 1 ? PARTS : 1;
@@ -333,10 +340,90 @@ __device__ __forceinline__ void release(uint64_t* empty, int thread) {
   }
 }
 
+#if DIRECT
+/// What an epilogue wants beside the sums: of a thread's features, of its tokens where they are
+/// few.
+struct Wanted {
+  static constexpr bool kEarlyTokens = GEMM_FP8 && kOwnedT <= 32;
+  WeightScales scales;
+  float2 tokens[kEarlyTokens ? kOwnedT / 8 : 1];
+};
+
+/// Scales of tokens t and t + 1; t is even.
+__device__ __forceinline__ float2 token_scales_at(const GemmArguments& g, int token) {
+  float2 scales = make_float2(1, 1);
+#if GEMM_FP8
+  if (token + 1 < g.tokens) {
+    scales = *reinterpret_cast<const float2*>(g.epilogue.token_scales + token);
+  } else if (token < g.tokens) {
+    scales.x = g.epilogue.token_scales[token];
+  }
+#endif
+  return scales;
+}
+
+/// The first of the thread's features (the other, without pairs, is eight further) of the warpgroup
+/// that holds the rows of W from `row` on.
+__device__ __forceinline__ int feature_of(int row, int thread) {
+  const int warp = thread / 32, lane = thread % 32;
+  return row / ACCUMULATORS + warp * (16 / ACCUMULATORS) + lane / 4;
+}
+
+/// Each warp transposes 8 x 8 elements at a time on their way to one of two buffers in turn; then
+/// threads store 16 bytes each, rows of tokens side by side.
+__device__ __forceinline__ void store_direct(const GemmArguments& g,
+                                             const float (&acc)[BLOCK_T / 2], const Wanted& wanted,
+                                             int row, int first_token, uint8_t* buffers,
+                                             int& toggle, int thread) {
+  constexpr int kUnits = kGroupW / 8;  // of 16 bytes, in a token's row
+  const int barrier = 1 + thread / 128;
+  thread %= 128;
+  const int warp = thread / 32, lane = thread % 32;
+  const FeatureValues values = feature_values(g.epilogue, wanted.scales, feature_of(row, thread));
+#pragma unroll
+  for (int chunk = 0; chunk < kOwnedT / kChunkT; ++chunk) {
+    const int base = first_token + chunk * kChunkT;
+    if (base >= g.tokens) break;
+    uint8_t* const buffer = buffers + toggle * kDirectBytes;
+    toggle ^= 1;
+    constexpr int kGroups = kChunkT / 8;
+    float2 scales[kGroups];
+#pragma unroll
+    for (int j = 0; j < kGroups; ++j) {
+      scales[j] = Wanted::kEarlyTokens ? wanted.tokens[(chunk * kGroups + j) % (kOwnedT / 8)]
+                                       : token_scales_at(g, base + j * 8 + lane % 4 * 2);
+    }
+#pragma unroll
+    for (int j = 0; j < kGroups; ++j) {
+      const float* v = acc + (chunk * kGroups + j) * 4;
+#if ACCUMULATORS == 2
+      const float first[2] = {v[0], v[2]}, second[2] = {v[1], v[3]};
+      store_matrix(buffer + (j * 8 + lane % 8) * kDirectStride + warp * 16,
+                   pack_bf16(direct_value(values, 0, scales[j].x, first),
+                             direct_value(values, 0, scales[j].y, second)));
+#else
+      const float a[4][1] = {{v[0]}, {v[1]}, {v[2]}, {v[3]}};
+      store_matrices(buffer + (j * 8 + lane % 8) * kDirectStride + warp * 32 + lane / 8 % 2 * 16,
+                     pack_bf16(direct_value(values, 0, scales[j].x, a[0]),
+                               direct_value(values, 0, scales[j].y, a[1])),
+                     pack_bf16(direct_value(values, 1, scales[j].x, a[2]),
+                               direct_value(values, 1, scales[j].y, a[3])));
+#endif
+    }
+    named_barrier(barrier, 128);
+#pragma unroll
+    for (int i = thread; i < kChunkT * kUnits; i += 128) {
+      const int token = base + i / kUnits, feature = row / ACCUMULATORS + i % kUnits * 8;
+      if (token >= g.tokens || feature >= kOutN) continue;
+      *reinterpret_cast<uint4*>(g.epilogue.output0 + int64_t{token} * kOutN + feature) =
+          *reinterpret_cast<const uint4*>(buffer + i / kUnits * kDirectStride + i % kUnits * 16);
+    }
+  }
+}
+#else
 /// Accumulators go through shared memory in f32, transposed; then each thread finishes kVector
 /// neighbouring features of a token: scales, program, stores. By the warpgroup that holds the rows
 /// of W from `row` on.
-template <int kTokens>
 __device__ __forceinline__ void store_rows(const GemmArguments& g, const float (&acc)[BLOCK_T / 2],
                                            int row, int first_token, float* buffer, int thread) {
   constexpr int kPerRow = kGroupW / kVector;
@@ -344,7 +431,7 @@ __device__ __forceinline__ void store_rows(const GemmArguments& g, const float (
   thread %= 128;
   const int warp = thread / 32, lane = thread % 32;
 #pragma unroll
-  for (int chunk = 0; chunk < kTokens / kChunkT; ++chunk) {
+  for (int chunk = 0; chunk < kOwnedT / kChunkT; ++chunk) {
     if (first_token + chunk * kChunkT >= g.tokens) break;
 #pragma unroll
     for (int j = 0; j < kChunkT / 8; ++j) {
@@ -375,8 +462,9 @@ __device__ __forceinline__ void store_rows(const GemmArguments& g, const float (
     named_barrier(barrier, 128);
   }
 }
+#endif
 
-__device__ void consume(const GemmArguments& g, uint8_t* stages, float* buffer, uint64_t* full,
+__device__ void consume(const GemmArguments& g, uint8_t* stages, uint8_t* buffer, uint64_t* full,
                         uint64_t* empty, uint64_t* joined, float4* exchange, int tiles_t,
                         int rank) {
   const int thread = threadIdx.x;
@@ -384,8 +472,34 @@ __device__ void consume(const GemmArguments& g, uint8_t* stages, float* buffer, 
   const int tiles = kTilesW * tiles_t;
   float acc[BLOCK_T / 2];
   Ring ring;
+  Pieces p(tiles, blockIdx.x / CLUSTER, gridDim.x / CLUSTER);
+  const auto row_of = [&](const Tile& tile) {
+    return (tile.w * CLUSTER + rank) * kBlockW + group * 64;
+  };
+#if DIRECT
+  Wanted wanted;
+  int toggle = 0;
+  // Scales are weights too: the first ones are asked for before the kernel before this one is done.
+  if (p.valid()) {
+    wanted.scales =
+        weight_scales(g.epilogue, feature_of(row_of(tile_at(p.tile, tiles_t)), thread % 128));
+  }
+#endif
   wait_dependencies();
-  for (Pieces p(tiles, blockIdx.x / CLUSTER, gridDim.x / CLUSTER); p.valid(); p.next()) {
+  for (bool again = false; p.valid(); p.next(), again = true) {
+    const Tile tile = tile_at(p.tile, tiles_t);
+    const int first_token = tile.t * BLOCK_T + (PARTS > 1 ? part_of_tile() * kOwnedT : 0);
+#if DIRECT
+    if (again) {
+      wanted.scales = weight_scales(g.epilogue, feature_of(row_of(tile), thread % 128));
+    }
+    if constexpr (Wanted::kEarlyTokens) {
+#pragma unroll
+      for (int j = 0; j < kOwnedT / 8; ++j) {
+        wanted.tokens[j] = token_scales_at(g, first_token + j * 8 + thread % 4 * 2);
+      }
+    }
+#endif
     int previous = -1;
     for (int k = p.first_k(), first = 1; k < p.last_k(); ++k, first = 0, ring.advance()) {
       barrier_wait(&full[ring.stage], ring.phase);
@@ -408,21 +522,18 @@ __device__ void consume(const GemmArguments& g, uint8_t* stages, float* buffer, 
     wgmma_wait<0>();
     wgmma_hold(acc);
     release(&empty[previous], thread);
-    const Tile tile = tile_at(p.tile, tiles_t);
-    const int row = (tile.w * CLUSTER + rank) * kBlockW + group * 64;
-    float* own = buffer + group * kStoreFloats;
-    if constexpr (PARTS > 1) {
-      if (join_parts(acc, exchange, joined, rank, thread)) {
-        store_rows<kOwnedT>(g, acc, row, tile.t * BLOCK_T + part_of_tile() * kOwnedT, own, thread);
-      }
-      continue;
-    }
+    if (PARTS > 1 && !join_parts(acc, exchange, joined, rank, thread)) continue;
     if (PARTS == 0 && p.last_k() < kKBlocks) {
       leave_partial(g, acc, thread);
       continue;
     }
     if (PARTS == 0 && p.first_k() > 0) gather(g, acc, p, tiles, thread, rank);
-    store_rows<BLOCK_T>(g, acc, row, tile.t * BLOCK_T, own, thread);
+    uint8_t* const mine = buffer + group * kGroupStoreBytes;
+#if DIRECT
+    store_direct(g, acc, wanted, row_of(tile), first_token, mine, toggle, thread);
+#else
+    store_rows(g, acc, row_of(tile), first_token, reinterpret_cast<float*>(mine), thread);
+#endif
   }
 }
 
@@ -433,7 +544,6 @@ extern "C" __global__ void __launch_bounds__(kThreads, SLIM ? 2 : 1)
   extern __shared__ __align__(1024) uint8_t shared[];
   uint8_t* stages = shared;
   uint8_t* store = shared + STAGES * (kStageW + kStageX);
-  float* buffer = reinterpret_cast<float*>(store);
   uint64_t* full = reinterpret_cast<uint64_t*>(store + (kStoreBytes + 127) / 128 * 128);
   uint64_t* empty = full + STAGES;
   uint64_t* joined = empty + STAGES;
@@ -462,7 +572,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, SLIM ? 2 : 1)
     if (threadIdx.x == kMathThreads) produce(g, &map, stages, full, empty, tiles_t, rank);
   } else {
     if (!SLIM) registers_take<224>();
-    consume(g, stages, buffer, full, empty, joined, exchange, tiles_t, rank);
+    consume(g, stages, store, full, empty, joined, exchange, tiles_t, rank);
   }
   // A block's memory stays until the others of its cluster have done with it.
   if (CLUSTER > 1) cluster_sync();

@@ -176,6 +176,21 @@ __device__ __forceinline__ void wgmma_hold(float (&d)[kCount]) {
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(d[i])::"memory");
 }
 
+/// 8 x 8 16-bit elements, transposed, of which a lane holds two neighbours of row lane / 4: rows of
+/// 16 bytes go where lanes 0 .. 7 (and 8 .. 15 for the second) say.
+__device__ __forceinline__ void store_matrix(void* row, uint32_t a) {
+  asm volatile(
+      "stmatrix.sync.aligned.m8n8.x1.trans.shared.b16 [%0], {%1};" ::"r"(shared_address(row)),
+      "r"(a)
+      : "memory");
+}
+__device__ __forceinline__ void store_matrices(void* row, uint32_t a, uint32_t b) {
+  asm volatile(
+      "stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(shared_address(row)),
+      "r"(a), "r"(b)
+      : "memory");
+}
+
 __device__ __forceinline__ void named_barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
