@@ -156,7 +156,8 @@ class Lab {
     const bool single = std::count(c.queries.begin(), c.queries.end(), 1) > 0;
     const int sequences = static_cast<int>(c.lengths.size());
     const int max_blocks = take_max_blocks(c);
-    const std::vector<Symbol> symbols = {{"tokens", 1, 1, o.tokens}, {"sequences", 1, 1, 512}};
+    const std::vector<Symbol> symbols = {{"tokens", 1, 1, o.tokens},
+                                         {"sequences", 1, 1, std::max(512, sequences)}};
     const Dim t = Dim::of(0), s = Dim::of(1);
     const std::vector<TensorType> inputs = {{c.q_dtype, {t, d.num_heads * d.head_dim}},
                                             {DType::kI32, {Dim::of(1, 1, 1)}},
@@ -468,7 +469,10 @@ void add_decode(std::vector<Named>& cases) {
                                  {16, 2048},
                                  {64, 1024},
                                  {64, 4096},
-                                 {256, 2048}}) {
+                                 {256, 1024},
+                                 {256, 2048},
+                                 {480, 1500},
+                                 {1760, 192}}) {
       Case c = {layer(32, 8, 128, fp8), std::vector<int>(static_cast<size_t>(batch), 1),
                 std::vector<int>(static_cast<size_t>(batch), length)};
       cases.push_back({c, fmt::format("decode {} x {} {}", batch, length, fp8 ? "fp8" : "")});
@@ -478,7 +482,7 @@ void add_decode(std::vector<Named>& cases) {
 
 void add_prefill(std::vector<Named>& cases) {
   for (bool fp8 : {false, true}) {
-    for (int length : {512, 2048, 4096, 8192, 16384}) {
+    for (int length : {512, 1000, 2048, 4096, 8192, 16384}) {
       const int batch = std::max(1, 16384 / length);
       Case c = {layer(32, 8, 128, fp8), std::vector<int>(static_cast<size_t>(batch), length),
                 std::vector<int>(static_cast<size_t>(batch), length)};

@@ -1,4 +1,5 @@
-// The Hopper GEMM checked and timed on a GPU. Usage: gemm_lab [check] [small] [large] [OUT.json]
+// The Hopper GEMM checked and timed on a GPU. Usage: gemm_lab [check] [small] [large] [engine]
+// [fp8] [OUT.json]
 //
 // Each case: fresh random operands made on the device, a naive kernel as the oracle (poisoned
 // outputs, all elements compared), then a graph of launches over weight copies larger than L2.
@@ -354,11 +355,26 @@ void add_large(std::vector<Case>& cases) {
   }
 }
 
+/// Products of Llama-3-8B over a step's prompts.
+void add_engine(std::vector<Case>& cases) {
+  const std::pair<int64_t, int64_t> shapes[] = {
+      {6144, 4096}, {4096, 4096}, {28672, 4096}, {4096, 14336}};
+  for (bool fp8 : {false, true}) {
+    for (const auto& [n, k] : shapes) {
+      for (int cluster : {1, 2}) {
+        GemmSm90Config config = {.n = n, .k = k, .fp8 = fp8, .block_t = 256, .cluster = cluster};
+        cases.push_back(make_case(config, 2048, n == 28672));
+      }
+    }
+  }
+}
+
 int run_lab(int argc, char** argv) {
   Lab lab;
   std::printf("%s, %d multiprocessors\n", lab.info().name.c_str(), lab.info().multiprocessors);
   std::vector<Case> cases;
   std::string out;
+  bool only_fp8 = false;
   for (int i = 1; i < argc; ++i) {
     const std::string_view word = argv[i];
     if (word == "check") {
@@ -367,11 +383,16 @@ int run_lab(int argc, char** argv) {
       add_small(cases);
     } else if (word == "large") {
       add_large(cases);
+    } else if (word == "engine") {
+      add_engine(cases);
+    } else if (word == "fp8") {
+      only_fp8 = true;
     } else {
       out = word;
     }
   }
   if (cases.empty()) add_checks(cases), add_small(cases), add_large(cases);
+  if (only_fp8) std::erase_if(cases, [](const Case& c) { return !c.config.fp8; });
   std::vector<kernels::DeviceModule> modules;
   for (const Case& c : cases) modules.push_back(module_of(c.config));
   lab::warm_compile(modules, "sm_90a");

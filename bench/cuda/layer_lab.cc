@@ -1,5 +1,5 @@
 // Decoder layers of the shape of Llama-3-8B as a chain of tactics in one graph: what a decode step
-// costs, launches, waits and overlap included. Usage: layer_lab [BATCH..]
+// costs, launches, waits and overlap included. Usage: layer_lab [fp8] [BATCH..]
 //
 // Each chain runs eight layers with weights and a cache of their own, so that nothing is left in
 // L2. All chains of a batch must agree in the residual they end with. Then each op is left out in
@@ -382,10 +382,18 @@ int run_lab(int argc, char** argv) {
   OpLab lab;
   std::printf("%s, %d multiprocessors\n", lab.info().name.c_str(), lab.info().multiprocessors);
   std::vector<int> batches;
-  for (int i = 1; i < argc; ++i) batches.push_back(std::atoi(argv[i]));
+  bool only_fp8 = false;
+  for (int i = 1; i < argc; ++i) {
+    if (std::string_view(argv[i]) == "fp8") {
+      only_fp8 = true;
+    } else {
+      batches.push_back(std::atoi(argv[i]));
+    }
+  }
   if (batches.empty()) batches = {1, 16, 64};
   int failures = 0;
   for (const bool fp8 : {false, true}) {
+    if (only_fp8 && !fp8) continue;
     for (const int batch : batches) {
       Chain chain(lab, fp8, batch, 1024);
       const std::string t = batch <= 8 ? "8" : batch <= 16 ? "16" : batch <= 32 ? "32" : "64";

@@ -177,7 +177,7 @@ bool gemm_sm90_direct(const GemmSm90Config& c) {
   const bool by_feature = std::none_of(c.operands.begin(), c.operands.end(),
                                        [](const GemmOperand& o) { return o.by_token; });
   return by_feature && c.outputs.size() == 1 && c.outputs[0] == DType::kBf16 &&
-         c.n / c.accumulators % 8 == 0 && (c.accumulators == 1 || c.block_t <= 32);
+         c.n / c.accumulators % 8 == 0 && (c.accumulators == 1 || c.block_t <= 32) && c.parts <= 1;
 }
 
 int gemm_sm90_stages(const GemmSm90Config& config) {
