@@ -20,6 +20,8 @@
 namespace ramjet {
 namespace {
 
+constexpr int kDefaultPort = 8000;
+
 enum class ExecutorPlace { kAuto, kProcess, kHere };
 
 struct ServeOptions {
@@ -192,6 +194,18 @@ void add_server_options(CLI::App& command, ServeOptions& options) {
       "write no line a request");
 }
 
+/// An option that takes one of a few names. (CLI11's own way shows the enum's bytes in --help.)
+template <class E>
+void add_choice(CLI::App& command, const std::string& name, E& value,
+                const std::map<std::string, E>& choices, const std::string& help) {
+  std::vector<std::string> names;
+  for (const auto& [choice, meaning] : choices) names.push_back(choice);
+  command
+      .add_option_function<std::string>(
+          name, [&value, choices](const std::string& text) { value = choices.at(text); }, help)
+      ->check(CLI::IsMember(names));
+}
+
 void add_executor_options(CLI::App& command, ExecutorConfig& config) {
   command
       .add_option("--kv-memory", config.kv_bytes,
@@ -206,25 +220,22 @@ void add_executor_options(CLI::App& command, ExecutorConfig& config) {
       ->check(CLI::Range(0, 1 << 20));
   command.add_option("--threads", config.num_threads, "CPU workers (0: all cores)")
       ->capture_default_str();
-  command
-      .add_option("--capacity-policy", config.capacity, "max_utilization or guaranteed_no_evict")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, CapacityPolicy>{
-          {"max_utilization", CapacityPolicy::kMaxUtilization},
-          {"guaranteed_no_evict", CapacityPolicy::kGuaranteedNoEvict}}));
+  add_choice(command, "--capacity-policy", config.capacity,
+             {{"max_utilization", CapacityPolicy::kMaxUtilization},
+              {"guaranteed_no_evict", CapacityPolicy::kGuaranteedNoEvict}},
+             "what a request needs to be admitted: free blocks, or all it may ever want");
   command.add_flag_callback(
       "--no-prefix-caching", [&config] { config.prefix_caching = false; },
       "compute every prompt from its start");
 }
 
 void add_supervision_options(CLI::App& command, ServeOptions& options) {
-  command
-      .add_option("--executor", options.place,
-                  "process: it runs apart and is replaced when it is lost; inproc: it runs here; "
-                  "auto: process on a GPU")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, ExecutorPlace>{{"auto", ExecutorPlace::kAuto},
-                                               {"process", ExecutorPlace::kProcess},
-                                               {"inproc", ExecutorPlace::kHere}}));
+  add_choice(command, "--executor", options.place,
+             {{"auto", ExecutorPlace::kAuto},
+              {"process", ExecutorPlace::kProcess},
+              {"inproc", ExecutorPlace::kHere}},
+             "process: it runs apart and is replaced when it is lost; inproc: it runs here; auto: "
+             "process on a GPU");
   command
       .add_option("--max-restarts", options.max_restarts,
                   "of a lost executor process within 5 minutes; then /health fails for good")
@@ -242,6 +253,7 @@ void add_supervision_options(CLI::App& command, ServeOptions& options) {
 void add_serve_command(CLI::App& app, CommandRunner& runner) {
   CLI::App* command = app.add_subcommand("serve", "Serve a model over HTTP, as OpenAI does");
   auto options = std::make_shared<ServeOptions>();  // with the parser's callbacks
+  options->server.http.port = kDefaultPort;
   command->add_option("model", options->model, "folder, .engine, or ORG/NAME in the cache");
   command->add_option("--config", options->config, "YAML file: the flags below as `name: value`");
   add_server_options(*command, *options);

@@ -55,6 +55,14 @@ def engine(cache, tmp_path_factory):
     return path
 
 
+@pytest.mark.parametrize("command", ["build", "run", "serve", "inspect", "bench serve", "doctor"])
+def test_help_is_text(ramjet, command):
+    done = ramjet(*command.split(), "--help")
+    assert done.returncode == 0
+    assert all(c.isprintable() or c == "\n" for c in done.stdout)
+    assert "--help" in done.stdout
+
+
 def test_help_names_every_command(ramjet):
     done = ramjet("--help")
     assert done.returncode == 0

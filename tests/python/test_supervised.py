@@ -16,7 +16,7 @@ from conftest import KEYS, ROOT, START_LIMIT_S, Server, running_server
 
 PROMPT = "Once upon a time there was a miller."
 # Two at a time, so that a third request waits.
-NARROW = ["--max-batch-size", "2"]
+NARROW = ["--max-batch-size", "2", "--threads", "1"]
 
 
 def alive(pid):
@@ -127,7 +127,7 @@ def test_it_answers_as_one_in_this_process(server):
         assert own.metric("ramjet:executor_restarts_total") == 0
 
 
-@pytest.mark.parametrize("plant", ["fault_at_step:700", "exit_at_step:700"])
+@pytest.mark.parametrize("plant", ["fault_at_step:200", "exit_at_step:200"])
 def test_a_fault_ends_what_runs_and_the_queue_goes_on(plant):
     with supervised(*NARROW, plant=plant) as (process, own), ThreadPoolExecutor(8) as pool:
         first = executor_of(process)
@@ -137,13 +137,13 @@ def test_a_fault_ends_what_runs_and_the_queue_goes_on(plant):
         for reader in readers:
             lines = reader.result(60)
             assert_broken(lines)
-            assert len(lines) > 100, "it had got tokens before"
+            assert len(lines) > 50, "it had got tokens before"
         texts = [w.result(60) for w in waiting]
         assert eventually(lambda: healthy(own))
         assert executor_of(process) not in (None, first)
         assert texts == [short(own)] * 3
         assert own.metric("ramjet:executor_restarts_total") == 1
-        assert own.metric("ramjet:generation_tokens_total") > 1000, "counters only grow"
+        assert own.metric("ramjet:generation_tokens_total") > 300, "counters only grow"
         own.wait_idle()
 
 
