@@ -1,15 +1,17 @@
 #!/bin/bash
 # Tests and benchmarks of a machine with one NVIDIA GPU; results as JSON under OUT.
 #
-#   bench/gpu/run.sh RAMJET OUT [part ...]      parts: greedy latency prefill throughput start
-#                                               (all of them if none is named)
+#   bench/gpu/run.sh RAMJET OUT [part ...]      parts: tests greedy latency prefill throughput
+#                                               kernels profile trace start rivals (all if none named)
 # RAMJET is the binary. Shapes come from bench/configs with dummy weights, so nothing is fetched.
 # LIMIT=seconds ends each command; MODELS names what is measured, of 8b-bf16 8b-fp8 70b-fp8.
+# tests wants E2E_TEST=program, trace wants TRACE=AzureLLMInferenceTrace_conv_2023.csv: else they say so.
+# Then bench/gpu/report.py draws the tables and plots.
 set -u
 ramjet=$(realpath "$1") out=$(realpath -m "$2")
 shift 2
 root=$(cd "$(dirname "$0")/../.." && pwd)
-parts=${*:-greedy latency prefill throughput start}
+parts=${*:-tests greedy latency prefill throughput kernels profile trace start rivals}
 models=${MODELS:-8b-bf16 8b-fp8 70b-fp8}
 limit=${LIMIT:-300}
 work=$(mktemp -d)
@@ -41,6 +43,13 @@ import json; j = json.load(open('$out/build-$1.json'))
 print('build $1: %.1f s, %s' % (j['seconds'], 'tuned' if j['tuned'] else 'not tuned'))" >&2
   fi
   echo "$file"
+}
+
+tests() {
+  say "end-to-end tests on the GPU"
+  [ -n "${E2E_TEST:-}" ] || { echo "no E2E_TEST"; return; }
+  (cd "$root" && step "$E2E_TEST" --gtest_filter='*Gpu*:Goldens/*' 2>&1) >"$out/e2e.log"
+  grep -E "^\[  (PASSED|FAILED|SKIPPED)" "$out/e2e.log"
 }
 
 greedy() {
@@ -97,6 +106,48 @@ throughput() {  # SHAPES: isl/osl/requests
         --output "$out/throughput-$model-$isl-$osl.json" 2>"$work/log" || tail -3 "$work/log"
     done
   done
+}
+
+kernels() {
+  local file
+  file=$(engine 8b-fp8)
+  say "kernels of 8b-fp8 beside cuBLASLt"
+  step "$ramjet" bench kernels "$file" --output "$out/kernels-8b-fp8.json" >"$work/log" 2>&1 ||
+    tail -3 "$work/log"
+}
+
+profile() {
+  local model file
+  for model in $models; do
+    file=$(engine "$model")
+    say "profile $model"
+    for batch in 1 256; do
+      step "$ramjet" bench profile "$file" --batch $batch --context 1024 \
+        --output "$out/profile-$model-b$batch.json" >"$work/log" 2>&1 || tail -3 "$work/log"
+    done
+  done
+}
+
+trace() {  # Azure's conversations at three rates, through the server
+  local file rate url
+  [ -n "${TRACE:-}" ] || { echo "no TRACE"; return; }
+  file=$(engine 8b-fp8)
+  "$ramjet" serve "$file" --port 0 --no-request-log >"$work/ready" 2>"$work/log" &
+  local server=$!
+  for _ in $(seq 300); do grep -q ready "$work/ready" && break; sleep 0.1; done
+  url=$(awk '/^ready/ {print $2}' "$work/ready")
+  for rate in 4 12 24; do
+    say "trace at $rate requests a second"
+    step "$ramjet" bench serve --base-url "$url" --dataset "trace:$TRACE" --max-len 8000 \
+      --vocab-size 100000 --request-rate $rate --num-prompts $((rate * 25)) \
+      --output "$out/trace-8b-fp8-$rate.json" | grep -E "TTFT|TPOT|Failed|throughput"
+  done
+  kill -TERM $server && wait $server
+}
+
+rivals() {
+  say "transformers on the same GPU"
+  step python3 "$root/bench/gpu/rivals.py" "$out/rivals.json" || echo "rc $?"
 }
 
 start() {

@@ -89,8 +89,8 @@ struct ProfiledRecord {
 };
 struct ProfileReport {
   std::vector<ProfiledRecord> steps;
-  double step_us = 0;     // wall time of a step, the mean
-  double idle_share = 0;  // 1 - sum of records / wall time
+  double step_us = 0;     // of a step, the mean; on a GPU the device's, without logits to the host
+  double idle_share = 0;  // 1 - sum of records / step_us, at least 0: kernels alone may take longer
   double least_step_us = 0;
   double matmul_flops = 0;  // of a step; 0 on a GPU
   double amx_tflops = 0;    // Ceilings::amx_tflops, measured between the steps
