@@ -81,17 +81,31 @@ TEST(CostModel, RowsOfLogitsHaveRangesOfTheirOwn) {
   EXPECT_EQ(head.choices.front().tactic, "sm90.gemm_t8s.v1");
 }
 
+/// Paged attention of Llama-3-8B, at most 256 sequences and 8192 tokens a step.
+class AttentionCase {
+ public:
+  AttentionCase() {
+    AttentionDesc d;
+    d.num_heads = 32, d.num_kv_heads = 8, d.head_dim = d.v_head_dim = 128, d.scale = 0.088;
+    attrs_ = d;
+  }
+  kernels::OpDesc desc() const {
+    return {OpKind::kPagedAttention, &attrs_, inputs_, outputs_, symbols_};
+  }
+
+ private:
+  OpAttrs attrs_;
+  std::vector<Symbol> symbols_ = {{"tokens", 1, 256, 8192}, {"sequences", 1, 8, 256}};
+  std::vector<TensorType> inputs_ = {{DType::kBf16, {Dim::of(0), 4096}},
+                                     {DType::kI32, {Dim::of(1, 1, 1)}},
+                                     {DType::kI32, {Dim::of(1)}},
+                                     {DType::kI32, {Dim::of(1), 128}}};
+  std::vector<TensorType> outputs_ = {{DType::kBf16, {Dim::of(0), 4096}}};
+};
+
 TEST(CostModel, PromptsTakeTheTensorCores) {
-  AttentionDesc d;
-  d.num_heads = 32, d.num_kv_heads = 8, d.head_dim = d.v_head_dim = 128, d.scale = 0.088;
-  const OpAttrs attrs = d;
-  const std::vector<Symbol> symbols = {{"tokens", 1, 256, 8192}, {"sequences", 1, 8, 256}};
-  const std::vector<TensorType> inputs = {{DType::kBf16, {Dim::of(0), 4096}},
-                                          {DType::kI32, {Dim::of(1, 1, 1)}},
-                                          {DType::kI32, {Dim::of(1)}},
-                                          {DType::kI32, {Dim::of(1), 128}}};
-  const std::vector<TensorType> outputs = {{DType::kBf16, {Dim::of(0), 4096}}};
-  const NodeChoice choice = choose({OpKind::kPagedAttention, &attrs, inputs, outputs, symbols});
+  const AttentionCase attention;
+  const NodeChoice choice = choose(attention.desc());
   EXPECT_EQ(choice.choices.front().tactic, "cuda.attention_sm90_cluster.v1") << "one sequence";
   EXPECT_EQ(choice.choices.back().tactic, "cuda.attention_sm90.v2");
   for (const auto& c : choice.choices) EXPECT_NE(c.tactic, "cuda.attention_any.v1") << c.upto;
@@ -134,6 +148,17 @@ TEST(Choose, TheFastestWinsAndLibrariesDoNot) {
   EXPECT_EQ(at_64.us, 7);
   EXPECT_EQ(at_64.candidates.back().tactic, "library");
   EXPECT_EQ(at_64.candidates.back().us, 1);
+}
+
+// Timed on prompts alone both are equal; beside prompts hundreds of sequences may decode.
+TEST(Choose, StepsWithPromptsAreNotForClusters) {
+  FakeTimer timer({{"cuda.attention_sm90_cluster.v1", 99}});
+  const AttentionCase attention;
+  const NodeChoice choice = choose(attention.desc(), &timer);
+  EXPECT_EQ(choice.choices.front().tactic, "cuda.attention_sm90_cluster.v1");
+  for (const auto& c : choice.choices) {
+    if (c.upto > 256) EXPECT_EQ(c.tactic, "cuda.attention_sm90.v2") << c.upto;
+  }
 }
 
 TEST(Choose, WhatHasNoHopeIsNotTimed) {

@@ -117,8 +117,11 @@ double attention_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFact
   }
   const AttentionDesc& d = *attention_desc_of(desc);
   const double share = d.kv_dtype == DType::kF8E4M3 ? 0.6 : 0.75;  // of the peak
-  return kLaunchUs +
-         std::max(work.bytes / facts.tbps, work.flops / (share * facts.bf16_tflops)) * 1e-6;
+  const double us =
+      kLaunchUs +
+      std::max(work.bytes / facts.tbps, work.flops / (share * facts.bf16_tflops)) * 1e-6;
+  // Prompts alone do not tell the two apart, but beside them any number of sequences decodes.
+  return cluster ? 4 * us : us;
 }
 
 double attention_split_cost(const OpDesc& desc, const Tactic&, const DeviceFacts& facts,
