@@ -24,9 +24,11 @@ constexpr char kWild[] = R"(.version 7.0
 }  // namespace
 
 Status plant_illegal_address() {
-  // Both outlive the call: a faulting context cannot free them, and the process ends soon.
+  // All outlive the call: a faulting context cannot free them, and the process ends soon.
+  static auto& device = *new std::unique_ptr<CudaDevice>;
   static Module& module = *new Module;
   static Stream& stream = *new Stream;
+  ASSIGN_OR_RETURN(device, CudaDevice::open(0));  // current on this thread from here on
   ASSIGN_OR_RETURN(module, Module::load(kWild));
   ASSIGN_OR_RETURN(stream, Stream::create());
   ASSIGN_OR_RETURN(const CuFunction wild, module.function("wild", 0));

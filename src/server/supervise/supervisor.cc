@@ -156,11 +156,14 @@ Status Supervisor::read_socket() {
   }
   silent_s_ = 0;
   input_->filled(static_cast<size_t>(count));
-  while (true) {
-    ASSIGN_OR_RETURN(const std::optional<Frame> frame, input_->next());
-    if (!frame) return ok_status();
-    RETURN_IF_ERROR(handle(*frame));
+  Status status = ok_status();
+  while (status.ok()) {
+    const Result<std::optional<Frame>> frame = input_->next();
+    if (frame.ok() && !*frame) break;
+    status = frame.ok() ? handle(**frame) : Status(frame.error());
   }
+  deliver_gathered();
+  return status;
 }
 
 // Whether the process still does its work. Time that nobody spent waiting, as when this process was

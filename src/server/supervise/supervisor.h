@@ -71,6 +71,7 @@ class Supervisor final : public Backend {
     std::optional<Error> refused;
     std::vector<int> unwanted;  // sequences cancelled before it was sent
     // Of the supervisor's thread alone.
+    int64_t merge_at = -1;  // the gathered output that the next may be merged into
     OutputCallback callback;
     std::vector<bool> finished;
   };
@@ -79,6 +80,11 @@ class Supervisor final : public Backend {
     PendingPtr request;
     FinishReason reason = FinishReason::kError;
     std::optional<Error> error;
+  };
+
+  struct Gathered {
+    PendingPtr request;  // null: of no request that there is
+    RequestOutput output;
   };
 
   explicit Supervisor(SupervisorOptions options);
@@ -99,6 +105,8 @@ class Supervisor final : public Backend {
   Status on_verdict(const Frame& frame, bool accepted);
   Status on_started(const Frame& frame);
   Status on_outputs(const Frame& frame);
+  void merge_gathered();
+  void deliver_gathered();
   void deliver(Pending& request, RequestOutput&& output);
   void end_all(std::vector<Ending> endings);
   std::vector<Ending> take_endings(int64_t now_ns);
@@ -132,6 +140,7 @@ class Supervisor final : public Backend {
   // Of the supervisor's thread.
   std::unique_ptr<ExecutorProcess> process_;
   std::unique_ptr<FrameBuffer> input_;
+  std::vector<Gathered> gathered_;
   uint32_t incarnation_ = 0;
   bool was_ready_ = false;
   bool hung_up_ = false;  // the process closed the socket

@@ -5,8 +5,8 @@
 namespace ramjet::server {
 namespace {
 
-constexpr size_t kLeastRoom = 64 << 10;
-constexpr size_t kKept = 4 << 20;  // memory for larger frames is given back
+constexpr size_t kLeastRoom = 256 << 10;  // more than sockets usually hold
+constexpr size_t kKept = 4 << 20;         // memory for larger frames is given back
 
 void put_u32(std::string& out, size_t at, uint32_t value) {
   std::memcpy(out.data() + at, &value, sizeof(value));

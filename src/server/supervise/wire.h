@@ -186,7 +186,7 @@ struct Frame {
 /// header announces.
 class FrameBuffer {
  public:
-  /// Where to read to, at least 64 KiB; then filled() with how many came.
+  /// Where to read to, at least 256 KiB; then filled() with how many came.
   std::span<char> space();
   void filled(size_t bytes) { end_ += bytes; }
   /// The next frame, or none if it is not whole yet. kCorrupt if these are no frames; for good.
