@@ -1,6 +1,7 @@
 #include <ramjet/executor.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
@@ -104,13 +105,27 @@ void raise_descriptor_limit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/// Tells a file from one that took its place.
+std::string file_stamp(const std::string& path) {
+  struct stat info;
+  if (::stat(path.c_str(), &info) != 0) return "none";
+  return fmt::format("{}.{}.{}.{}.{}", info.st_dev, info.st_ino, info.st_size, info.st_mtim.tv_sec,
+                     info.st_mtim.tv_nsec);
+}
+
 /// An executor in a process of its own, which is replaced when it is lost.
 Result<std::unique_ptr<server::Backend>> supervised(const ServeOptions& options,
                                                     const std::string& engine_path) {
   server::SupervisorOptions how;
   how.executor = options.executor;
   how.max_restarts = options.max_restarts;
-  how.launch = [engine_path](uint32_t) {
+  // The text side of the engine is here already: a process must not come with another model.
+  how.launch = [engine_path, stamp = file_stamp(engine_path)](
+                   uint32_t) -> Result<std::unique_ptr<server::ExecutorProcess>> {
+    if (file_stamp(engine_path) != stamp) {
+      return make_error(ErrorCode::kUnavailable,
+                        "the engine file is gone or another one since it was loaded");
+    }
     return server::spawn_self(
         {"executor", "--fd", std::to_string(server::kExecutorFd), engine_path});
   };

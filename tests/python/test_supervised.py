@@ -71,6 +71,10 @@ def healthy(own):
     return requests.get(own.url + "/health", timeout=10).status_code == 200
 
 
+def health_text(own):
+    return requests.get(own.url + "/health", timeout=10).text
+
+
 def stream(own, max_tokens):
     answer = own.post(
         "/v1/completions",
@@ -214,6 +218,25 @@ def test_it_gives_up_and_says_so():
         assert own.metric("ramjet:executor_restarts_total") == 2
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def test_a_file_that_took_the_engines_place_is_not_served(tmp_path, monkeypatch):
+    binary = os.environ.get("RAMJET_BINARY", str(ROOT / "build" / "ramjet"))
+    engine, other = tmp_path / "a.engine", tmp_path / "b.engine"
+    for path in (engine, other):
+        subprocess.run(
+            [binary, "build", str(ROOT / "models" / "demo"), "-o", str(path), "--no-tune"],
+            check=True,
+            capture_output=True,
+        )
+    monkeypatch.setenv("RAMJET_TEST_MODEL", str(engine))
+    with supervised("--max-restarts", "1") as (process, own):
+        assert short(own)
+        other.rename(engine)
+        os.kill(executor_of(process), signal.SIGKILL)
+        assert eventually(lambda: "not replaced any more" in health_text(own))
+        assert "another one since" in health_text(own)
+        assert str(tmp_path) not in health_text(own)
 
 
 def test_killing_the_server_leaves_no_executor():

@@ -25,6 +25,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using testing::HasSubstr;
+using testing::Not;
 
 // Messages.
 
@@ -445,6 +446,8 @@ TEST(Supervisor, ItGivesUpAfterTooManyLosses) {
   EXPECT_THAT(running.wait().error->message, HasSubstr("a planted fault"));
   EXPECT_THAT(waiting.wait().error->message, HasSubstr("not replaced any more"));
   EXPECT_THAT(pair.supervisor->health().error().message, HasSubstr("3 times"));
+  EXPECT_THAT(pair.supervisor->health().error().message, HasSubstr("the log says why"));
+  EXPECT_THAT(pair.supervisor->health().error().message, Not(HasSubstr("no memory")));
   EXPECT_EQ(pair.ends.launched, 3);
   Seen later;
   EXPECT_EQ(pair.supervisor->submit(prompt(), later.callback()).error().code,

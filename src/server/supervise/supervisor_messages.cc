@@ -20,7 +20,11 @@ Status Supervisor::handle(const Frame& frame) {
     case Message::kFault: {
       Error error;
       RETURN_IF_ERROR(get_message(frame, error));
-      return error;
+      const bool again = was_ready_ && frame.type == static_cast<uint32_t>(Message::kFailed);
+      if (!again) return error;
+      // Clients are told of it, and what it says may name files.
+      log_error("the executor cannot be made again: {}", error.message);
+      return Error{ErrorCode::kUnavailable, "no new executor could be made; the log says why"};
     }
     default: return corrupt("message {} is not for a server", frame.type);
   }
