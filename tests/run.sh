@@ -28,23 +28,43 @@ build() {
   fi
 }
 
-# gtest NAME COMMAND...: adds the program's own counts.
-gtest() {
+# start NAME COMMAND...: runs a GoogleTest program beside at most one other; count NAME adds what it said.
+start() {
   local name=$1; shift
-  local log="$logs/$name.log"
-  timeout 900 "$@" >"$log" 2>&1
-  local rc=$?
-  local p f s
+  while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
+  { timeout 900 "$@" >"$logs/$name.log" 2>&1; echo $? >"$logs/$name.rc"; } &
+}
+count() {
+  local name=$1 log="$logs/$1.log" rc p f s
+  rc=$(cat "$logs/$name.rc")
   p=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | tail -1)
   f=$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$log" | tail -1)
   s=$(sed -n 's/^\[  SKIPPED \] \([0-9]*\) test.*/\1/p' "$log" | tail -1)
   passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0})) skipped=$((skipped + ${s:-0}))
-  if [ $rc -ne 0 ]; then
+  if [ "$rc" -ne 0 ]; then
     grep -E '^\[  FAILED  \]|Failure|ERROR: |runtime error|CHECK\(' -A 6 "$log" | head -60
     # A crash or a time-out prints no count of its own.
     if [ -z "${f:-}" ]; then tail -5 "$log"; fail "$name (exit $rc)"; fi
   fi
   printf '%-28s %s passed, %s failed, %s skipped\n' "$name" "${p:-0}" "${f:-0}" "${s:-0}"
+}
+
+# gtests PREFIX PROGRAM...: several of them, the long one in two parts.
+gtests() {
+  local prefix=$1 program name names=() part; shift
+  for program in "$@"; do
+    name=$prefix$(basename "$program")
+    if [ "$(basename "$program")" != e2e_test ]; then
+      names+=("$name"); start "$name" "$program"
+      continue
+    fi
+    for part in 0 1; do
+      names+=("$name-$part")
+      start "$name-$part" env GTEST_TOTAL_SHARDS=2 GTEST_SHARD_INDEX=$part "$program"
+    done
+  done
+  wait
+  for name in "${names[@]}"; do count "$name"; done
 }
 
 # counted NAME COMMAND...: a program that ends with "N passed, N failed[, N skipped]".
@@ -76,7 +96,7 @@ mkdir -p "$logs"
 section "release build"
 build release all  # a failure is counted there; what did build is tested all the same
 section "unit tests"
-for test in build/bin/*_test; do gtest "$(basename "$test")" "$test"; done
+gtests "" build/bin/*_test
 
 section "style"
 counted tidy python3 tests/tidy/tidy.py
@@ -84,9 +104,7 @@ counted tidy python3 tests/tidy/tidy.py
 section "ASan + UBSan core"
 core=(base_test tensor_test op_test ir_test checkpoint_test engine_test)
 if build dev "${core[@]}"; then
-  for test in "${core[@]}"; do
-    ASAN_OPTIONS=detect_leaks=1 gtest "asan-$test" "build/dev/bin/$test"
-  done
+  ASAN_OPTIONS=detect_leaks=1 gtests asan- "${core[@]/#/build/dev/bin/}"
 fi
 
 section "clients"
@@ -98,12 +116,12 @@ if [ "$deep" = deep ]; then
   section "ASan + UBSan, the rest"
   rest=(runtime_test device_test text_test kernels_test models_test compiler_test server_test)
   if build dev "${rest[@]}"; then
-    for test in "${rest[@]}"; do gtest "asan-$test" "build/dev/bin/$test"; done
+    gtests asan- "${rest[@]/#/build/dev/bin/}"
   fi
   section "TSan"
   threaded=(base_test text_test runtime_test server_test)
   if build tsan "${threaded[@]}"; then
-    for test in "${threaded[@]}"; do gtest "tsan-$test" "build/tsan/bin/$test"; done
+    gtests tsan- "${threaded[@]/#/build/tsan/bin/}"
   fi
   section "clang-tidy"
   counted clang-tidy tests/tidy/clang_tidy.sh all
