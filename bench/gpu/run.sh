@@ -4,7 +4,8 @@
 #   bench/gpu/run.sh RAMJET OUT [part ...]      parts: tests greedy latency prefill throughput
 #                                               kernels profile trace start rivals (all if none named)
 # RAMJET is the binary. Shapes come from bench/configs with dummy weights, so nothing is fetched.
-# LIMIT=seconds ends each command; MODELS names what is measured, of 8b-bf16 8b-fp8 70b-fp8.
+# LIMIT=seconds ends each command; MODELS names what is measured, of 8b-bf16 8b-fp8 70b-fp8; BATCHES
+# those of latency, SHAPES isl/osl/requests of throughput; WORK=folder keeps engines for the next call.
 # tests wants E2E_TEST=program, trace wants TRACE=AzureLLMInferenceTrace_conv_2023.csv: else they say so.
 # Then bench/gpu/report.py draws the tables and plots.
 set -u
@@ -14,9 +15,13 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 parts=${*:-tests greedy latency prefill throughput kernels profile trace start rivals}
 models=${MODELS:-8b-bf16 8b-fp8 70b-fp8}
 limit=${LIMIT:-300}
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-mkdir -p "$out"
+if [ -n "${WORK:-}" ]; then
+  work=$WORK
+else
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+fi
+mkdir -p "$out" "$work"
 export XDG_CACHE_HOME=${XDG_CACHE_HOME:-$work/cache}
 
 say() { printf '\n== %s\n' "$*"; }
@@ -74,7 +79,7 @@ latency() {
   local model batch file
   for model in $models; do
     file=$(engine "$model")
-    for batch in 1 16 64; do
+    for batch in ${BATCHES:-1 16 64}; do
       say "latency $model batch $batch"
       step "$ramjet" bench latency "$file" --batch $batch --isl 512 --osl 128 --warmup 1 \
         --output "$out/latency-$model-b$batch.json" 2>"$work/log" || tail -3 "$work/log"
