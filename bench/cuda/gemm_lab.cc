@@ -1,5 +1,6 @@
-// The Hopper GEMM checked and timed on a GPU. Usage: gemm_lab [check] [small] [large] [engine]
-// [fp8] [OUT.json]
+// The Hopper GEMM checked and timed on a GPU. Usage: gemm_lab [GROUP..] [OUT.json]
+// Groups: check, whole, cut (odd sizes), small, large, steps, cut_steps, engine (products of a
+// model); fp8 leaves out the others.
 //
 // Each case: fresh random operands made on the device, a naive kernel as the oracle (poisoned
 // outputs, all elements compared), then a graph of launches over weight copies larger than L2.
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "device/cuda/cublaslt.h"
 #include "device/cuda/handles.h"
 #include "device/cuda/nvrtc.h"
 #include "kernels/cuda/device_sources.h"
@@ -90,12 +92,13 @@ extern "C" __global__ void compare(const bf16_t* y, const float* ref, uint64_t n
 struct Case {
   GemmSm90Config config;
   int tokens = 0;
+  bool yardstick = false;  // cuBLASLt after it
   bool gated() const { return config.accumulators == 2; }
   bool residual() const { return !config.operands.empty(); }
   std::string kind() const {
-    if (config.slim) return "slim";
+    if (config.slim && config.parts <= 1) return "slim";
     const std::string pair = config.cluster > 1 ? "x2" : "";
-    if (config.parts > 1) return fmt::format("cut{}", config.parts);
+    if (config.parts > 1) return fmt::format("cut{}{}", config.parts, pair);
     return (config.parts == 1 ? "whole" : "stream") + pair;
   }
 };
@@ -143,6 +146,70 @@ class Lab {
     lab::check(cu::launch(take(lab_.function(name, 0)), shape, params, stream_));
   }
 
+  /// Operands and the oracle's result, kept from case to case of one product.
+  struct Data {
+    std::string key;
+    cu::DeviceBuffer w, x, y, residual, sw, sx, reference;
+  };
+
+  /// False if the last case's operands and reference serve this one too.
+  bool prepare(const Case& c, int copies, const OrderedJson& rows) {
+    const GemmSm90Config& g = c.config;
+    const std::string key =
+        fmt::format("{} {} {} {} {} {}", g.n, g.k, c.tokens, g.fp8, c.gated(), c.residual());
+    if (key == data_.key) return false;
+    const uint64_t size = g.fp8 ? 1 : 2, n = static_cast<uint64_t>(g.n);
+    const uint64_t w_count = n * static_cast<uint64_t>(g.k * copies);
+    const uint64_t m = static_cast<uint64_t>(c.tokens), x_count = m * static_cast<uint64_t>(g.k);
+    const uint64_t y_count = m * n / static_cast<uint64_t>(g.accumulators);
+    data_ = {};
+    data_.key = key;
+    data_.w = take(cu::DeviceBuffer::allocate(w_count * size));
+    data_.x = take(cu::DeviceBuffer::allocate(x_count * size));
+    data_.y = take(cu::DeviceBuffer::allocate(y_count * 2));
+    data_.residual = take(cu::DeviceBuffer::allocate(y_count * 2));
+    data_.sw = take(cu::DeviceBuffer::allocate(n * 4));
+    data_.sx = take(cu::DeviceBuffer::allocate(m * 4));
+    data_.reference = take(cu::DeviceBuffer::allocate(y_count * 4));
+    const uint64_t seed = 0x1234567 + static_cast<uint64_t>(rows.size());
+    const char* fill = g.fp8 ? "fill_e4m3" : "fill_bf16";
+    call(fill, 2048, data_.w.get(), w_count, seed, 1.0f);
+    call(fill, 2048, data_.x.get(), x_count, seed + 1, 1.0f);
+    call("fill_bf16", 2048, data_.residual.get(), y_count, seed + 2, 1.0f);
+    call("fill_f32", 64, data_.sw.get(), n, seed + 3);
+    call("fill_f32", 64, data_.sx.get(), m, seed + 4);
+    return true;
+  }
+
+  /// cuBLASLt's time for the bare product of the last case.
+  void yardstick(const Case& c, OrderedJson& rows) {
+    if (!library_) library_ = take(cu::CublasLt::create());
+    const GemmSm90Config& g = c.config;
+    const uint64_t w_bytes = static_cast<uint64_t>(g.n * g.k) * (g.fp8 ? 1 : 2);
+    const int copies = static_cast<int>(std::min<uint64_t>(16, 1 + (300ull << 20) / w_bytes));
+    const uint64_t y_bytes = static_cast<uint64_t>(g.n) * static_cast<uint64_t>(c.tokens) * 2;
+    auto y = take(cu::DeviceBuffer::allocate(y_bytes));
+    auto one = take(cu::DeviceBuffer::allocate(256));
+    const float scale = 1;
+    lab::check(one.upload(std::as_bytes(std::span(&scale, 1)), 0, stream_));
+    lab::check(stream_.synchronize());
+    lab::check(library_->plan({c.tokens, g.n, g.k, g.fp8}));
+    const double us = time_us(
+        [&](int copy) {
+          lab::check(library_->run(data_.w.get() + w_bytes * static_cast<uint64_t>(copy),
+                                   data_.x.get(), y.get(), one.get(), stream_));
+        },
+        copies);
+    std::printf("%s n=%-6ld k=%-6ld m=%-5d cuBLASLt %9.2f us\n", g.fp8 ? "fp8 " : "bf16",
+                static_cast<long>(g.n), static_cast<long>(g.k), c.tokens, us);
+    rows.push_back({{"dtype", g.fp8 ? "fp8" : "bf16"},
+                    {"m", c.tokens},
+                    {"n", g.n},
+                    {"k", g.k},
+                    {"kind", "cublaslt"},
+                    {"us", us}});
+  }
+
   void run(const Case& c, OrderedJson& rows) {
     const GemmSm90Config& g = c.config;
     const uint64_t size = g.fp8 ? 1 : 2;
@@ -152,21 +219,10 @@ class Lab {
     const int64_t out_n = g.n / g.accumulators;
     const uint64_t y_count = static_cast<uint64_t>(out_n) * static_cast<uint64_t>(c.tokens);
     const uint64_t x_count = static_cast<uint64_t>(g.k) * static_cast<uint64_t>(c.tokens);
-    auto w = take(cu::DeviceBuffer::allocate(w_bytes * static_cast<uint64_t>(copies)));
-    auto x = take(cu::DeviceBuffer::allocate(x_count * size));
-    auto y = take(cu::DeviceBuffer::allocate(y_count * 2));
-    auto residual = take(cu::DeviceBuffer::allocate(y_count * 2));
-    auto sw = take(cu::DeviceBuffer::allocate(static_cast<uint64_t>(g.n) * 4));
-    auto sx = take(cu::DeviceBuffer::allocate(static_cast<uint64_t>(c.tokens) * 4));
-    auto reference = take(cu::DeviceBuffer::allocate(y_count * 4));
+    const bool fresh = prepare(c, copies, rows);
+    auto &w = data_.w, &x = data_.x, &y = data_.y, &residual = data_.residual, &sw = data_.sw,
+         &sx = data_.sx, &reference = data_.reference;
     auto sums = take(cu::DeviceBuffer::allocate(24));
-    const uint64_t seed = 0x1234567 + static_cast<uint64_t>(rows.size());
-    const char* fill = g.fp8 ? "fill_e4m3" : "fill_bf16";
-    call(fill, 2048, w.get(), w_bytes / size * static_cast<uint64_t>(copies), seed, 1.0f);
-    call(fill, 2048, x.get(), x_count, seed + 1, 1.0f);
-    call("fill_bf16", 2048, residual.get(), y_count, seed + 2, 1.0f);
-    call("fill_f32", 64, sw.get(), static_cast<uint64_t>(g.n), seed + 3);
-    call("fill_f32", 64, sx.get(), static_cast<uint64_t>(c.tokens), seed + 4);
     lab::check(y.fill(0xff, stream_));  // NaN
 
     const auto compiled = take(kernels::compile_device_module(module_of(g), "sm_90a"));
@@ -206,10 +262,12 @@ class Lab {
     lab::check(stream_.synchronize());
     const uint64_t none = 0;
     lab::check(sums.fill(0, stream_));
-    call("oracle", static_cast<unsigned>((y_count + 255) / 256), w.get(), x.get(), sw.get(),
-         sx.get(), c.residual() ? residual.get() : none, reference.get(), static_cast<int>(g.n),
-         static_cast<int>(g.k), c.tokens, g.fp8 ? 1 : 0, c.gated() ? 1 : 0,
-         c.residual() && g.operands[0].by_token ? static_cast<int>(out_n) : 0);
+    if (fresh) {
+      call("oracle", static_cast<unsigned>((y_count + 255) / 256), w.get(), x.get(), sw.get(),
+           sx.get(), c.residual() ? residual.get() : none, reference.get(), static_cast<int>(g.n),
+           static_cast<int>(g.k), c.tokens, g.fp8 ? 1 : 0, c.gated() ? 1 : 0,
+           c.residual() && g.operands[0].by_token ? static_cast<int>(out_n) : 0);
+    }
     call("compare", 1024, y.get(), reference.get(), y_count, sums.get());
     double host[3] = {};
     lab::check(sums.download(std::as_writable_bytes(std::span(host)), 0, stream_));
@@ -223,14 +281,19 @@ class Lab {
     const bool good = host[2] == 0 && error < 6e-3;
     failures_ += !good;
     std::printf(
-        "%s n=%-6ld k=%-6ld m=%-5d %-9s bt=%-3d g=%-2d st=%-2d grid=%-3d %s err %.2e nan %.0f  "
+        "%s n=%-6ld k=%-6ld m=%-5d %-9s bt=%-3d %-6s g=%-2d st=%-2d grid=%-3d %s err %.2e nan %.0f "
+        " "
         "%9.2f us "
         "%7.1f "
         "TFLOP/s "
         "%6.3f TB/s\n",
         g.fp8 ? "fp8 " : "bf16", static_cast<long>(g.n), static_cast<long>(g.k), c.tokens,
-        c.kind().c_str(), g.block_t, g.group_t, gemm_sm90_stages(g), grid, good ? "ok " : "BAD",
-        error, host[2], us, flops / us * 1e-6, bytes / us * 1e-6);
+        c.kind().c_str(), g.block_t,
+        gemm_sm90_fragments(g) ? "frag"
+        : gemm_sm90_direct(g)  ? "direct"
+                               : "rows",
+        g.group_t, gemm_sm90_stages(g), grid, good ? "ok " : "BAD", error, host[2], us,
+        flops / us * 1e-6, bytes / us * 1e-6);
     std::fflush(stdout);
     rows.push_back({{"dtype", g.fp8 ? "fp8" : "bf16"},
                     {"m", c.tokens},
@@ -238,6 +301,7 @@ class Lab {
                     {"k", g.k},
                     {"kind", c.kind()},
                     {"block_t", g.block_t},
+                    {"fragments", gemm_sm90_fragments(g)},
                     {"gated", c.gated()},
                     {"residual", c.residual()},
                     {"error", error},
@@ -286,6 +350,8 @@ class Lab {
   std::unique_ptr<cu::CudaDevice> device_;
   cu::Stream stream_;
   cu::Module lab_;
+  std::unique_ptr<cu::CublasLt> library_;
+  Data data_;
   int failures_ = 0;
 };
 
@@ -312,6 +378,73 @@ void add_checks(std::vector<Case>& cases) {
         }
         cases.push_back(make_case(config, m, gated, residual, bias));
       }
+    }
+  }
+}
+
+/// Whole and cut tiles, and the epilogue that goes through shared memory in f32.
+void add_piece_checks(std::vector<Case>& cases, bool cut) {
+  for (bool fp8 : {false, true}) {
+    for (int m : {1, 7, 33, 130, 300, 1000}) {
+      for (int variant = 0; variant < 3; ++variant) {
+        const bool gated = variant == 1, residual = variant == 2;
+        GemmSm90Config config = {.n = 1280, .k = 1792, .fp8 = fp8, .block_t = best_block(m)};
+        const auto add = [&](int parts, int cluster, bool slim) {
+          config.parts = parts, config.cluster = cluster, config.slim = slim;
+          cases.push_back(make_case(config, m, gated, residual));
+        };
+        if (!cut) {
+          add(1, m > 64 ? 2 : 1, false);
+          config.fragments = false;
+          if (m == 33 || m == 300) add(1, 1, false);
+          continue;
+        }
+        config.block_t = std::min(config.block_t, 128);
+        add(2, m > 64 ? 2 : 1, m <= 32);
+        add(4, 1, m <= 32);
+      }
+    }
+  }
+}
+
+struct Variant {
+  int block_t = 256, cluster = 1, parts = 0;
+  bool slim = false, fragments = true;
+};
+
+/// Products of Llama-3-8B with their own epilogues, at the sizes of steps: what may be chosen.
+std::vector<Variant> variants_of(int m, bool cut) {
+  if (m <= 16) {
+    const int t = best_block(m);
+    if (cut) return {{t, 1, 2, true}, {t, 1, 4, true}};
+    return {{t, 1, 0, true}, {t, 1, 0, true, false}};
+  }
+  if (m <= 64) {
+    if (cut) return {{64, 1, 2}, {64, 1, 4}};
+    return {{64}, {64, 1, 0, true}, {64, 1, 0, true, false}, {64, 1, 1}};
+  }
+  if (m <= 256) {
+    if (cut) return {{128, 1, 2}, {128, 1, 4}, {128, 2, 2}};
+    return {{128, 2}, {128, 1, 1}, {128, 2, 1}, {256, 2}, {256, 2, 1}, {256, 1, 0, false, false}};
+  }
+  if (cut) return {};
+  const Variant before = {256, 2, 0, false, false};
+  if (m <= 1024) return {{128, 2, 1}, {256}, {256, 2}, {256, 1, 1}, {256, 2, 1}, before};
+  return {{256, 1, 1}, {256, 2}, {256, 2, 1}, before};
+}
+
+void add_steps(std::vector<Case>& cases, bool cut) {
+  const std::pair<int64_t, int64_t> shapes[] = {
+      {6144, 4096}, {4096, 4096}, {28672, 4096}, {4096, 14336}};
+  for (const auto& [n, k] : shapes) {
+    for (int m : {1, 16, 64, 256, 1024, 8192}) {
+      for (const Variant& v : variants_of(m, cut)) {
+        GemmSm90Config config = {.n = n, .k = k, .fp8 = true, .block_t = v.block_t};
+        config.cluster = v.cluster, config.parts = v.parts;
+        config.slim = v.slim, config.fragments = v.fragments;
+        cases.push_back(make_case(config, m, n == 28672, n == 4096));
+      }
+      if (!cut) cases.back().yardstick = true;
     }
   }
 }
@@ -387,6 +520,10 @@ int run_lab(int argc, char** argv) {
       add_engine(cases);
     } else if (word == "fp8") {
       only_fp8 = true;
+    } else if (word == "whole" || word == "cut") {
+      add_piece_checks(cases, word == "cut");
+    } else if (word == "steps" || word == "cut_steps") {
+      add_steps(cases, word == "cut_steps");
     } else {
       out = word;
     }
@@ -397,7 +534,10 @@ int run_lab(int argc, char** argv) {
   for (const Case& c : cases) modules.push_back(module_of(c.config));
   lab::warm_compile(modules, "sm_90a");
   OrderedJson rows = OrderedJson::array();
-  for (const Case& c : cases) lab.run(c, rows);
+  for (const Case& c : cases) {
+    lab.run(c, rows);
+    if (c.yardstick) lab.yardstick(c, rows);
+  }
   OrderedJson json = {{"device", lab.info().name}, {"kernels", rows}};
   if (!out.empty()) std::ofstream(out) << json.dump(1) << "\n";
   std::printf("%zu cases, %d failed\n", rows.size(), lab.failures());

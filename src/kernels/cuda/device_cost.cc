@@ -84,7 +84,9 @@ double gemm_sm90_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFact
     constexpr double kNotTimed = 3;
     const bool sensible =
         tokens > 128 ? tile >= 128 : tile >= tokens && (tile < 2 * tokens || tile == 8);
-    const bool wave = parts == 1 || pieces <= facts.multiprocessors;
+    // Nor is a last wave worth a thought that comes after many.
+    const int64_t most = parts == 1 ? int64_t{8} * facts.multiprocessors : facts.multiprocessors;
+    const bool wave = pieces <= most;
     return sensible && wave ? us : kNotTimed * us;
   }
   const double l2 = static_cast<double>(blocks * fetched * kRowBytes) / l2_tbps;

@@ -14,22 +14,39 @@ constexpr int kSharedLimit = 227 << 10, kSlimShared = 126 << 10, kMoreThanHalf =
 
 int stage_bytes(const GemmSm90Config& c) { return (kBlockW + c.block_t) * kRowBytes; }
 
-/// Tokens that go through shared memory at a time.
+/// Tokens that one block of a tile finishes.
+int owned_tokens(const GemmSm90Config& c) {
+  return c.parts > 1 ? c.block_t / std::min(c.parts, c.block_t / 8) : c.block_t;
+}
+
+bool is_matrix(const GemmOperand& operand) { return operand.by_token && operand.by_feature; }
+bool has_matrix(const GemmSm90Config& c) {
+  return std::any_of(c.operands.begin(), c.operands.end(), is_matrix);
+}
+
+/// Tokens that go through shared memory at a time. Smaller chunks of an operand come earlier.
 int chunk_tokens(const GemmSm90Config& c) {
-  const int owned = c.parts > 1 ? c.block_t / std::min(c.parts, c.block_t / 8) : c.block_t;
-  return std::min(owned, c.slim || c.parts > 1 ? 16 : 32);
+  if (gemm_sm90_fragments(c)) return std::min(owned_tokens(c), has_matrix(c) ? 32 : 64);
+  return std::min(owned_tokens(c), c.slim || c.parts > 1 ? 16 : 32);
+}
+int chunk_buffers(const GemmSm90Config& c) {
+  return std::min(owned_tokens(c) / chunk_tokens(c), has_matrix(c) ? 4 : 2);
 }
 
 int store_bytes(const GemmSm90Config& c) {
-  if (gemm_sm90_direct(c)) return 2 * 2 * chunk_tokens(c) * (64 / c.accumulators * 2 + 16);
-  const int floats = c.accumulators * chunk_tokens(c) * (64 / c.accumulators + 4);
-  return (2 * floats * 4 + 127) / 128 * 128;
+  const int features = 64 / c.accumulators;
+  int group = c.accumulators * chunk_tokens(c) * (features + 4) * 4;
+  if (gemm_sm90_direct(c)) group = 2 * chunk_tokens(c) * (features * 2 + 16);
+  if (gemm_sm90_fragments(c)) {
+    group = chunk_buffers(c) * chunk_tokens(c) * features * 2 + (c.fp8 ? owned_tokens(c) * 4 : 0);
+  }
+  return (2 * group + 127) / 128 * 128;
 }
 
 /// Where the blocks of a cut tile leave sums for each other.
 int exchange_bytes(const GemmSm90Config& c) {
   if (c.parts <= 1) return 0;
-  return (c.parts - 1) * kBlockW * (c.block_t / std::min(c.parts, c.block_t / 8)) * 4;
+  return (c.parts - 1) * kBlockW * owned_tokens(c) * 4;
 }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -83,6 +100,12 @@ std::string_view operand_index(const GemmOperand& operand) {
   return operand.by_token ? "token" : "0";
 }
 
+/// Scales lie in the order of the engine's weight: tiles of 16 of each in turn.
+std::string scale_index(const GemmSm90Config& c, int accumulator) {
+  if (c.accumulators == 1) return "feature";
+  return fmt::format("feature / 16 * 32 + feature % 16 + {}", 16 * accumulator);
+}
+
 /// epilogue_store(): scales, the program, stores, of kCount neighbouring features.
 std::string epilogue_store(const GemmSm90Config& c) {
   const int64_t n = c.n / c.accumulators;
@@ -91,13 +114,10 @@ std::string epilogue_store(const GemmSm90Config& c) {
   if (c.fp8) {
     body += "  const float token_scale = e.token_scales[token];\n";
     for (int a = 0; a < c.accumulators; ++a) {
-      // Scales lie in the order of the engine's weight: tiles of 16 of each in turn.
       body += fmt::format(
           "  float scale{0}[kCount];\n  load_elements(e.weight_scales, {1}, scale{0});\n"
           "  for (int i = 0; i < kCount; ++i) acc[{0}][i] *= scale{0}[i] * token_scale;\n",
-          a,
-          c.accumulators == 1 ? "feature"
-                              : fmt::format("feature / 16 * 32 + feature % 16 + {}", 16 * a));
+          a, scale_index(c, a));
     }
   }
   std::string inputs;
@@ -171,18 +191,74 @@ std::string direct_functions(const GemmSm90Config& c) {
       features, a, std::max<size_t>(c.operands.size(), 1), scales, values, inputs);
 }
 
+/// Of one feature and token: epilogue_feature(), what a thread loads once a tile;
+/// epilogue_value().
+std::string fragment_epilogue(const GemmSm90Config& c) {
+  std::string fields, loads, body, inputs, matrix;
+  for (int a = 0; a < c.accumulators; ++a) {
+    inputs += fmt::format("{}acc[{}]", a == 0 ? "" : ", ", a);
+    if (!c.fp8) continue;
+    fields += fmt::format("  float scale{};\n", a);
+    loads += fmt::format("  f.scale{} = e.weight_scales[{}];\n", a, scale_index(c, a));
+    body += fmt::format("  acc[{0}] *= f.scale{0} * token_scale;\n", a);
+  }
+  for (size_t i = 0; i < c.operands.size(); ++i) {
+    const GemmOperand& operand = c.operands[i];
+    if (is_matrix(operand)) {
+      matrix = fmt::format(
+          "__device__ __forceinline__ const bf16_t* epilogue_matrix(const Epilogue& e) {{\n"
+          "  return e.operand{};\n}}\n",
+          i);
+      inputs += ", matrix";
+    } else if (operand.by_token) {
+      inputs += fmt::format(", to_float(e.operand{}[token])", i);
+    } else {
+      fields += fmt::format("  float x{};\n", i);
+      loads += fmt::format("  f.x{0} = to_float(e.operand{0}[{1}]);\n", i, operand_index(operand));
+      inputs += fmt::format(", f.x{}", i);
+    }
+  }
+  return fmt::format(
+      "struct EpilogueFeature {{\n{0}}};\n"
+      "__device__ __forceinline__ EpilogueFeature epilogue_feature(const Epilogue& e, int "
+      "feature) "
+      "{{\n  EpilogueFeature f;\n{1}  return f;\n}}\n{2}"
+      "__device__ __forceinline__ float epilogue_value(const Epilogue& e, const EpilogueFeature& "
+      "f,"
+      "\n    int token, float token_scale, float matrix, float (&acc)[{3}]) {{\n{4}"
+      "  const float in[] = {{{5}}};\n  float out[1];\n  epilogue_program(in, out);\n"
+      "  return out[0];\n}}\n",
+      fields, loads, matrix, c.accumulators, body, inputs);
+}
+
+std::string epilogue_functions(const GemmSm90Config& c) {
+  if (gemm_sm90_fragments(c)) return fragment_epilogue(c);
+  return gemm_sm90_direct(c) ? direct_functions(c) : epilogue_store(c);
+}
+
 }  // namespace
+
+bool gemm_sm90_fragments(const GemmSm90Config& c) {
+  if (!c.fragments || c.n / c.accumulators % 8 != 0 || owned_tokens(c) % 16 != 0) return false;
+  if (!has_matrix(c) && owned_tokens(c) < 64) return false;  // fewer are done directly
+  if (c.outputs.size() != 1 || c.outputs[0] != DType::kBf16) return false;
+  const auto matrices = std::count_if(c.operands.begin(), c.operands.end(), is_matrix);
+  return matrices <= 1 && std::none_of(c.operands.begin(), c.operands.end(), [](const auto& o) {
+           return is_matrix(o) && o.dtype != DType::kBf16;
+         });
+}
 
 bool gemm_sm90_direct(const GemmSm90Config& c) {
   const bool by_feature = std::none_of(c.operands.begin(), c.operands.end(),
                                        [](const GemmOperand& o) { return o.by_token; });
-  return by_feature && c.outputs.size() == 1 && c.outputs[0] == DType::kBf16 &&
-         c.n / c.accumulators % 8 == 0 && (c.accumulators == 1 || c.block_t <= 32) && c.parts <= 1;
+  return by_feature && !gemm_sm90_fragments(c) && c.outputs.size() == 1 &&
+         c.outputs[0] == DType::kBf16 && c.n / c.accumulators % 8 == 0 &&
+         (c.accumulators == 1 || c.block_t <= 32) && c.parts <= 1;
 }
 
 int gemm_sm90_stages(const GemmSm90Config& config) {
   if (config.stages > 0) return config.stages;
-  const int limit = config.slim ? kSlimShared : kSharedLimit - 1024;
+  const int limit = config.slim ? kSlimShared : kSharedLimit;
   const int rest = limit - store_bytes(config) - exchange_bytes(config) - 256;
   return std::min(12, rest / stage_bytes(config));
 }
@@ -234,8 +310,7 @@ std::string gemm_sm90_source(const GemmSm90Config& c) {
                                  "#define SUMS_VALUES partials, flags\n";
   return "#include \"hopper.cuh\"\n#include \"pointwise.cuh\"\n" + tokens + sums +
          wgmma_product(c.block_t, c.fp8) + pointwise_function(program, "epilogue_program") +
-         epilogue_struct(c) + (gemm_sm90_direct(c) ? direct_functions(c) : epilogue_store(c)) +
-         "#include \"gemm_sm90.cuh\"\n";
+         epilogue_struct(c) + epilogue_functions(c) + "#include \"gemm_sm90.cuh\"\n";
 }
 
 std::vector<std::string> gemm_sm90_defines(const GemmSm90Config& c) {
@@ -244,6 +319,10 @@ std::vector<std::string> gemm_sm90_defines(const GemmSm90Config& c) {
           fmt::format("GEMM_FP8={}", c.fp8 ? 1 : 0),
           fmt::format("BLOCK_T={}", c.block_t),
           fmt::format("CHUNK_T={}", chunk_tokens(c)),
+          fmt::format("FRAGMENTS={}", gemm_sm90_fragments(c) ? 1 : 0),
+          fmt::format("FRAGMENT_T={}", chunk_tokens(c)),
+          fmt::format("FRAGMENT_BUFFERS={}", chunk_buffers(c)),
+          fmt::format("FRAGMENT_MATRIX={}", has_matrix(c) ? 1 : 0),
           fmt::format("STAGES={}", gemm_sm90_stages(c)),
           fmt::format("GROUP_T={}", c.group_t),
           fmt::format("CLUSTER={}", c.cluster),

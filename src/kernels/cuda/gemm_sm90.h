@@ -35,6 +35,7 @@ struct GemmSm90Config {
   int group_t = 8;            // token tiles that share weights in L2
   int cluster = 1;            // 2: pairs of blocks share tokens
   int parts = 0;              // 0: stream-K; 1: whole tiles; 2, 4 or 8: each cut into so many
+  bool fragments = true;      // the epilogue in the sums' own layout, where it fits
   bool slim = false;          // leaves room for other kernels' blocks; tiles of at most 64 tokens
   int accumulators = 1;       // 2: gate and up of a feature
   int64_t fixed_tokens = -1;  // -1: read from memory
@@ -43,6 +44,9 @@ struct GemmSm90Config {
   std::vector<DType> outputs = {DType::kBf16};
 };
 
+/// Whether the epilogue is done in the sums' own layout (device/gemm_fragments.cuh): one bf16
+/// result of rows in 16-byte units, at most one [T, N] operand, of bf16.
+bool gemm_sm90_fragments(const GemmSm90Config& config);
 /// Whether the epilogue runs on the accumulators as they lie: its operands are a feature's. Pairs
 /// of many tokens are slower so.
 bool gemm_sm90_direct(const GemmSm90Config& config);

@@ -196,8 +196,6 @@ constexpr Tactic parts_tactic(std::string_view name, int priority) {
   Tactic made = tactic<kAccumulators, kBlockT>(name, priority);
   made.supports = supports_parts<kAccumulators, kBlockT, kParts>;
   made.variant |= kParts << kGemmPartsShift;
-  // A few tokens are decoding: attention runs beside.
-  if (kParts > 1 && kBlockT <= 32) made.variant |= kGemmSlimBit;
   return made;
 }
 template <int kAccumulators, int kBlockT>
@@ -245,6 +243,8 @@ constexpr Tactic kTactics[] = {
     parts_tactic<1, 64, 1>("sm90.gemm_t64w.v1", 41),
     parts_tactic<1, 128, 1>("sm90.gemm_t128w.v1", 42),
     parts_tactic<1, 256, 1>("sm90.gemm_t256w.v1", 43),
+    parts_tactic<1, 64, 2>("sm90.gemm_t64c2.v1", 36),
+    parts_tactic<1, 128, 2>("sm90.gemm_t128c2.v1", 37),
     parts_cluster<1, 128, 1>("sm90.gemm_t128x2w.v1", 44),
     parts_cluster<1, 256, 1>("sm90.gemm_t256x2w.v1", 45),
     tactic<2, 8>("sm90.gemm_pair_t8.v2", 50),
@@ -265,6 +265,8 @@ constexpr Tactic kTactics[] = {
     parts_tactic<2, 64, 1>("sm90.gemm_pair_t64w.v1", 41),
     parts_tactic<2, 128, 1>("sm90.gemm_pair_t128w.v1", 42),
     parts_tactic<2, 256, 1>("sm90.gemm_pair_t256w.v1", 43),
+    parts_tactic<2, 64, 2>("sm90.gemm_pair_t64c2.v1", 36),
+    parts_tactic<2, 128, 2>("sm90.gemm_pair_t128c2.v1", 37),
     parts_cluster<2, 128, 1>("sm90.gemm_pair_t128x2w.v1", 44),
     parts_cluster<2, 256, 1>("sm90.gemm_pair_t256x2w.v1", 45),
 };

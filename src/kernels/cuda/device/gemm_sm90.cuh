@@ -27,9 +27,10 @@
 // through shared memory only to be transposed.
 //
 // Given by the host before this file: GEMM_N, GEMM_K, GEMM_FP8, BLOCK_T, CHUNK_T, STAGES,
-// ACCUMULATORS, GROUP_T, CLUSTER, PARTS (0: stream-K), SLIM, DIRECT; wgmma_product() for 64 x
-// BLOCK_T; struct Epilogue with epilogue_store() or, if DIRECT, WeightScales, FeatureValues and
-// their functions; its EPILOGUE_PARAMETERS and EPILOGUE_VALUES; TOKENS_PARAMETER, TOKENS_VALUE;
+// ACCUMULATORS, GROUP_T, CLUSTER, PARTS (0: stream-K), SLIM, DIRECT, FRAGMENTS (see
+// gemm_fragments.cuh); wgmma_product() for 64 x BLOCK_T; struct Epilogue with epilogue_store() or,
+// if DIRECT, WeightScales, FeatureValues and their functions; its EPILOGUE_PARAMETERS and
+// EPILOGUE_VALUES; TOKENS_PARAMETER, TOKENS_VALUE;
 // SUMS_PARAMETERS and SUMS_VALUES, where blocks leave sums in the workspace.
 #pragma once
 
@@ -57,12 +58,18 @@ constexpr int kStageX = BLOCK_T * kRowBytes;
 constexpr int kMathThreads = 256;
 // Registers are handed over by warpgroups, where they are.
 constexpr int kThreads = kMathThreads + (SLIM ? 32 : 128);
-constexpr int kGroupStoreBytes = DIRECT ? 2 * kDirectBytes : kStoreFloats * 4;
-constexpr int kStoreBytes = 2 * kGroupStoreBytes;
-constexpr int kBarrierBytes = (STAGES * 16 + 8 + 127) / 128 * 128;
 // Tokens that a block of a cut tile finishes; the first kOwners blocks do.
 constexpr int kOwners = PARTS > BLOCK_T / 8 ? BLOCK_T / 8 : PARTS > 1 ? PARTS : 1;
 constexpr int kOwnedT = BLOCK_T / kOwners;
+#if FRAGMENTS
+constexpr int kFragmentBytes =
+    FRAGMENT_BUFFERS * FRAGMENT_T * kGroupW * 2 + (GEMM_FP8 ? kOwnedT * 4 : 0);
+constexpr int kStoreBytes = 2 * kFragmentBytes;
+#else
+constexpr int kGroupStoreBytes = DIRECT ? 2 * kDirectBytes : kStoreFloats * 4;
+constexpr int kStoreBytes = 2 * kGroupStoreBytes;
+#endif
+constexpr int kBarrierBytes = (STAGES * 16 + 8 + 127) / 128 * 128;
 constexpr int kExchangeBytes = PARTS > 1 ? (PARTS - 1) * kBlockW* kOwnedT * 4 : 0;
 static_assert(kKBlocks >= PARTS, "every part has a k block");
 static_assert((GEMM_N + kBlockW - 1) / kBlockW % CLUSTER == 0, "every block has a tile");
@@ -75,6 +82,10 @@ struct GemmArguments {
   Epilogue epilogue;
 };
 
+#if FRAGMENTS
+#include "gemm_fragments.cuh"
+#endif
+
 struct Ring {
   int stage = 0;
   uint32_t phase = 0;
@@ -86,6 +97,25 @@ struct Ring {
 struct Tile {
   int w, t;
 };
+
+struct Shared {
+  uint8_t* stages;
+  uint8_t* store;
+  uint64_t *full, *empty, *joined;
+  float4* exchange;
+};
+__device__ __forceinline__ Shared shared_memory() {
+  extern __shared__ __align__(1024) uint8_t memory[];
+  uint8_t* store = memory + STAGES * (kStageW + kStageX);
+  uint8_t* barriers = store + (kStoreBytes + 127) / 128 * 128;
+  uint64_t* full = reinterpret_cast<uint64_t*>(barriers);
+  return {memory,
+          store,
+          full,
+          full + STAGES,
+          full + 2 * STAGES,
+          reinterpret_cast<float4*>(barriers + kBarrierBytes)};
+}
 
 /// A cluster's blocks: those that share tokens are neighbours, those that share a tile CLUSTER
 /// apart.
@@ -420,7 +450,7 @@ __device__ __forceinline__ void store_direct(const GemmArguments& g,
     }
   }
 }
-#else
+#elif !FRAGMENTS
 /// Accumulators go through shared memory in f32, transposed; then each thread finishes kVector
 /// neighbouring features of a token: scales, program, stores. By the warpgroup that holds the rows
 /// of W from `row` on.
@@ -464,76 +494,112 @@ __device__ __forceinline__ void store_rows(const GemmArguments& g, const float (
 }
 #endif
 
-__device__ void consume(const GemmArguments& g, uint8_t* stages, uint8_t* buffer, uint64_t* full,
-                        uint64_t* empty, uint64_t* joined, float4* exchange, int tiles_t,
-                        int rank) {
-  const int thread = threadIdx.x;
+/// A warpgroup's epilogue: what it asks for before the kernel before this one is done, before
+/// the products of a tile and after them.
+struct TileEpilogue {
+  uint8_t* store;  // of the block
+#if FRAGMENTS
+  EpilogueFeature features[kFeaturesOfThread];
+
+  __device__ __forceinline__ void ask_weights(const GemmArguments&, int, int) {}
+  __device__ __forceinline__ void ask(const GemmArguments& g, int row, int token, int thread) {
+    const Fragments fragments(store, thread, row, token);
+    begin_fragments(g, fragments);
+    load_features(g, fragments, features);
+  }
+  __device__ __forceinline__ void finish(const GemmArguments& g, const float (&acc)[BLOCK_T / 2],
+                                         int row, int token, int thread) {
+    // What ask() knew of addresses is worked out again: sums leave no registers for it.
+    asm volatile("" : "+r"(thread));
+    store_fragments(g, acc, Fragments(store, thread, row, token), features, 1 + thread / 128);
+  }
+#elif DIRECT
+  Wanted wanted;
+  int toggle = 0;
+
+  __device__ __forceinline__ void ask_weights(const GemmArguments& g, int row, int thread) {
+    wanted.scales = weight_scales(g.epilogue, feature_of(row, thread % 128));
+  }
+  __device__ __forceinline__ void ask(const GemmArguments& g, int, int token, int thread) {
+    if constexpr (Wanted::kEarlyTokens) {
+#pragma unroll
+      for (int j = 0; j < kOwnedT / 8; ++j) {
+        wanted.tokens[j] = token_scales_at(g, token + j * 8 + thread % 4 * 2);
+      }
+    }
+  }
+  __device__ __forceinline__ void finish(const GemmArguments& g, const float (&acc)[BLOCK_T / 2],
+                                         int row, int token, int thread) {
+    uint8_t* const mine = store + thread / 128 * kGroupStoreBytes;
+    store_direct(g, acc, wanted, row, token, mine, toggle, thread);
+  }
+#else
+  __device__ __forceinline__ void ask_weights(const GemmArguments&, int, int) {}
+  __device__ __forceinline__ void ask(const GemmArguments&, int, int, int) {}
+  __device__ __forceinline__ void finish(const GemmArguments& g, const float (&acc)[BLOCK_T / 2],
+                                         int row, int token, int thread) {
+    float* mine = reinterpret_cast<float*>(store + thread / 128 * kGroupStoreBytes);
+    store_rows(g, acc, row, token, mine, thread);
+  }
+#endif
+};
+
+/// The products of a run of k blocks.
+__device__ __forceinline__ void multiply(float (&acc)[BLOCK_T / 2], Ring& ring, int steps,
+                                         const Shared& shared, int thread) {
   const int group = thread / 128;
+  int previous = -1;
+  for (int k = 0; k < steps; ++k, ring.advance()) {
+    barrier_wait(&shared.full[ring.stage], ring.phase);
+    const uint8_t* stage = shared.stages + ring.stage * (kStageW + kStageX);
+    const uint64_t a = wgmma_descriptor(stage + group * kTileBytes);
+    const uint64_t b = wgmma_descriptor(stage + kStageW);
+    wgmma_hold(acc);
+    wgmma_fence();
+#pragma unroll
+    for (int s = 0; s < kKSteps; ++s) {
+      wgmma_product(acc, a + s * 2, b + s * 2, s > 0 || k > 0);
+    }
+    wgmma_commit();
+    wgmma_hold(acc);
+    // The product before this one is done: its stage may be filled again.
+    wgmma_wait<1>();
+    if (previous >= 0) release(&shared.empty[previous], thread);
+    previous = ring.stage;
+  }
+  wgmma_wait<0>();
+  wgmma_hold(acc);
+  release(&shared.empty[previous], thread);
+}
+
+__device__ void consume(const GemmArguments& g, const Shared& shared, int tiles_t, int rank) {
+  const int thread = threadIdx.x;
   const int tiles = kTilesW * tiles_t;
   float acc[BLOCK_T / 2];
   Ring ring;
   Pieces p(tiles, blockIdx.x / CLUSTER, gridDim.x / CLUSTER);
   const auto row_of = [&](const Tile& tile) {
-    return (tile.w * CLUSTER + rank) * kBlockW + group * 64;
+    return (tile.w * CLUSTER + rank) * kBlockW + thread / 128 * 64;
   };
-#if DIRECT
-  Wanted wanted;
-  int toggle = 0;
-  // Scales are weights too: the first ones are asked for before the kernel before this one is done.
-  if (p.valid()) {
-    wanted.scales =
-        weight_scales(g.epilogue, feature_of(row_of(tile_at(p.tile, tiles_t)), thread % 128));
-  }
-#endif
+  TileEpilogue epilogue;
+  epilogue.store = shared.store;
+  if (p.valid()) epilogue.ask_weights(g, row_of(tile_at(p.tile, tiles_t)), thread);
   wait_dependencies();
   for (bool again = false; p.valid(); p.next(), again = true) {
-    const Tile tile = tile_at(p.tile, tiles_t);
-    const int first_token = tile.t * BLOCK_T + (PARTS > 1 ? part_of_tile() * kOwnedT : 0);
-#if DIRECT
-    if (again) {
-      wanted.scales = weight_scales(g.epilogue, feature_of(row_of(tile), thread % 128));
-    }
-    if constexpr (Wanted::kEarlyTokens) {
-#pragma unroll
-      for (int j = 0; j < kOwnedT / 8; ++j) {
-        wanted.tokens[j] = token_scales_at(g, first_token + j * 8 + thread % 4 * 2);
-      }
-    }
-#endif
-    int previous = -1;
-    for (int k = p.first_k(), first = 1; k < p.last_k(); ++k, first = 0, ring.advance()) {
-      barrier_wait(&full[ring.stage], ring.phase);
-      const uint8_t* stage = stages + ring.stage * (kStageW + kStageX);
-      const uint64_t a = wgmma_descriptor(stage + group * kTileBytes);
-      const uint64_t b = wgmma_descriptor(stage + kStageW);
-      wgmma_hold(acc);
-      wgmma_fence();
-#pragma unroll
-      for (int s = 0; s < kKSteps; ++s) {
-        wgmma_product(acc, a + s * 2, b + s * 2, s > 0 || first == 0);
-      }
-      wgmma_commit();
-      wgmma_hold(acc);
-      // The product before this one is done: its stage may be filled again.
-      wgmma_wait<1>();
-      if (previous >= 0) release(&empty[previous], thread);
-      previous = ring.stage;
-    }
-    wgmma_wait<0>();
-    wgmma_hold(acc);
-    release(&empty[previous], thread);
-    if (PARTS > 1 && !join_parts(acc, exchange, joined, rank, thread)) continue;
+    const int steps = p.last_k() - p.first_k();
     if (PARTS == 0 && p.last_k() < kKBlocks) {
+      multiply(acc, ring, steps, shared, thread);
       leave_partial(g, acc, thread);
       continue;
     }
+    const Tile tile = tile_at(p.tile, tiles_t);
+    const int token = tile.t * BLOCK_T + part_of_tile() * kOwnedT;
+    if (again) epilogue.ask_weights(g, row_of(tile), thread);
+    epilogue.ask(g, row_of(tile), token, thread);
+    multiply(acc, ring, steps, shared, thread);
+    if (PARTS > 1 && !join_parts(acc, shared.exchange, shared.joined, rank, thread)) continue;
     if (PARTS == 0 && p.first_k() > 0) gather(g, acc, p, tiles, thread, rank);
-    uint8_t* const mine = buffer + group * kGroupStoreBytes;
-#if DIRECT
-    store_direct(g, acc, wanted, row_of(tile), first_token, mine, toggle, thread);
-#else
-    store_rows(g, acc, row_of(tile), first_token, reinterpret_cast<float*>(mine), thread);
-#endif
+    epilogue.finish(g, acc, row_of(tile), token, thread);
   }
 }
 
@@ -541,14 +607,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, SLIM ? 2 : 1)
     gemm_sm90(const __grid_constant__ TensorMap map,
               const uint8_t* weights SUMS_PARAMETERS TOKENS_PARAMETER EPILOGUE_PARAMETERS) {
   const GemmArguments g = {weights, SUMS_VALUES, TOKENS_VALUE, EPILOGUE_VALUES};
-  extern __shared__ __align__(1024) uint8_t shared[];
-  uint8_t* stages = shared;
-  uint8_t* store = shared + STAGES * (kStageW + kStageX);
-  uint64_t* full = reinterpret_cast<uint64_t*>(store + (kStoreBytes + 127) / 128 * 128);
-  uint64_t* empty = full + STAGES;
-  uint64_t* joined = empty + STAGES;
-  uint8_t* after = reinterpret_cast<uint8_t*>(full) + kBarrierBytes;
-  float4* exchange = reinterpret_cast<float4*>(after);
+  const Shared shared = shared_memory();
+  uint64_t *full = shared.full, *empty = shared.empty, *joined = shared.joined;
   const int tiles_t = (g.tokens + BLOCK_T - 1) / BLOCK_T;
   const int rank = CLUSTER > 1 ? static_cast<int>(cluster_rank()) % CLUSTER : 0;
   if (threadIdx.x == 0) {
@@ -569,10 +629,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, SLIM ? 2 : 1)
   launch_dependents();
   if (threadIdx.x >= kMathThreads) {
     if (!SLIM) registers_give<56>();
-    if (threadIdx.x == kMathThreads) produce(g, &map, stages, full, empty, tiles_t, rank);
+    if (threadIdx.x == kMathThreads) produce(g, &map, shared.stages, full, empty, tiles_t, rank);
   } else {
     if (!SLIM) registers_take<224>();
-    consume(g, stages, store, full, empty, joined, exchange, tiles_t, rank);
+    consume(g, shared, tiles_t, rank);
   }
   // A block's memory stays until the others of its cluster have done with it.
   if (CLUSTER > 1) cluster_sync();
