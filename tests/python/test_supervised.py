@@ -161,7 +161,7 @@ def test_what_is_not_streamed_is_a_503():
         )
         assert answer.status_code == 503
         assert answer.headers["Retry-After"]
-        assert "planted device fault" in answer.json()["error"]["message"]
+        assert "the device was lost" in answer.json()["error"]["message"]
         assert short(own) == before, "the next process says the same"
 
 
@@ -205,7 +205,7 @@ def test_it_gives_up_and_says_so():
         for _ in range(3):
             answer = own.post("/v1/completions", body)
             assert answer.status_code == 503
-            assert "planted" in answer.json()["error"]["message"]
+            assert "lost" in answer.json()["error"]["message"]
         assert eventually(lambda: executor_of(process) is None)
         for _ in range(3):
             health = requests.get(own.url + "/health", timeout=10)
