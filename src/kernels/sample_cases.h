@@ -127,7 +127,8 @@ inline void add_controls(SampleStep& step, int64_t row, std::mt19937_64& rng) {
       auto& word = step.counts[static_cast<size_t>(row * words) + token / 2];
       word |= static_cast<int32_t>(count << (token % 2 * 16));
     }
-    step.set(row, SampleWord::kRepetition, 0.8f + 0.1f * static_cast<float>(rng() % 6));
+    const float most[] = {0.8f, 0.9f, 1.1f, 1.2f, 1.3f, 1e-39f, 1e38f};
+    step.set(row, SampleWord::kRepetition, most[rng() % 7]);
     step.set(row, SampleWord::kPresence, 0.25f * static_cast<float>(rng() % 4));
     step.set(row, SampleWord::kFrequency, 0.25f * static_cast<float>(rng() % 4) - 0.25f);
   }

@@ -3,7 +3,7 @@
 
 #define VOCAB 2120
 #define SPLITS 1
-#define SEGMENT 2176
+#define SEGMENT 2560
 #define IN_SHARED 0
 #define THREADS 64
 #define TEST_NAME BlockAgreesWithTheReference

@@ -14,7 +14,7 @@ struct SampleConfig {
   bool in_shared = true;      // a row's segments lie in shared memory
   int64_t blocks_per_sm = 1;  // that registers are kept for
 
-  int64_t segment() const { return (vocab + splits * 128 - 1) / (splits * 128) * 128; }
+  int64_t segment() const { return (vocab + splits * 512 - 1) / (splits * 512) * 512; }
   int64_t shared_bytes() const;
 };
 

@@ -84,8 +84,10 @@ constexpr std::array kTactics = {
 // As struct Shared of sample_common.cuh, which is checked against it when it is compiled.
 int64_t SampleConfig::shared_bytes() const {
   const int64_t warps = threads / 32;
-  const int64_t exchange = 2 * 5 * warps * 8 + 2 * 5 * 8 + warps * 8 + (warps + 1) / 2 * 8;
-  const int64_t fixed = kBinBytes + exchange + kBinBytes / splits + 32 + segment() / 128 * 8 + 64;
+  const int64_t exchange = 5 * warps * 8 + 2 * 5 * splits * 8 + 2 * 5 * 8;
+  const int64_t scans = warps * 8 + (warps + 1) / 2 * 8 + 32 * 8;
+  const int64_t lists = std::max<int64_t>(kBinBytes / splits, 128 * 8) + splits * 8;
+  const int64_t fixed = kBinBytes + exchange + scans + lists + 192 + segment() / 512 * 8 + 16;
   return fixed + (in_shared ? segment() * 4 : 0);
 }
 

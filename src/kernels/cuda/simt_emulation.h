@@ -7,6 +7,7 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -53,9 +54,13 @@ class Cluster {
   int block() const { return first_block_ + rank(); }
   char* shared(int rank) { return shared_[static_cast<size_t>(rank)].front().bytes; }
   void meet_cluster() { wait(&in_cluster_, fibers_.size()); }
+  void arrive_cluster() { fibers_[current_].awaited = arrive(&in_cluster_, fibers_.size()); }
+  void wait_cluster() { wait_for(&in_cluster_, fibers_[current_].awaited); }
   void meet_block() {
     wait(&in_block_[static_cast<size_t>(rank())], static_cast<size_t>(threads_));
   }
+  /// Lets others run.
+  void yield() { next(); }
   /// The values that all lanes of this warp bring.
   const std::array<uint64_t, 32>& gather(uint64_t value) {
     Warp& warp = warps_[current_ / 32];
@@ -83,6 +88,7 @@ class Cluster {
     ucontext_t context;
     std::unique_ptr<char[]> stack;
     size_t parity = 0;
+    uint64_t awaited = 0;  // generation of the cluster's barrier
     bool done = false;
   };
   static constexpr size_t kStack = 96 << 10;
@@ -114,14 +120,18 @@ class Cluster {
     } while (fibers_[current_].done);
     if (current_ != from) swapcontext(&fibers_[from].context, &fibers_[current_].context);
   }
-  void wait(Barrier* barrier, size_t count) {
+  void wait(Barrier* barrier, size_t count) { wait_for(barrier, arrive(barrier, count)); }
+  /// The generation to wait for.
+  static uint64_t arrive(Barrier* barrier, size_t count) {
     const uint64_t generation = barrier->generation;
     if (++barrier->arrived == count) {
       barrier->arrived = 0;
       ++barrier->generation;
-      return;
     }
-    for (int turns = 0; barrier->generation == generation; ++turns) {
+    return generation + 1;
+  }
+  void wait_for(const Barrier* barrier, uint64_t generation) {
+    for (int turns = 0; barrier->generation < generation; ++turns) {
       if (turns > 1'000'000) {
         std::fprintf(stderr, "emulated thread %zu waits for ever\n", current_);
         std::abort();
@@ -147,6 +157,8 @@ inline int block_index() { return cluster().block(); }
 inline char* shared_memory() { return cluster().shared(cluster().rank()); }
 inline void meet_block() { cluster().meet_block(); }
 inline void meet_cluster() { cluster().meet_cluster(); }
+inline void arrive_cluster() { cluster().arrive_cluster(); }
+inline void wait_cluster() { cluster().wait_cluster(); }
 template <class T>
 T* at_rank(T* pointer, int rank) {
   auto* bytes = reinterpret_cast<const char*>(pointer);
@@ -177,6 +189,11 @@ inline uint32_t warp_total(uint32_t value) {
   if (sum >> 32 != 0) std::abort();  // the device would wrap around
   return static_cast<uint32_t>(sum);
 }
+inline uint32_t warp_largest(uint32_t value) {
+  uint64_t most = 0;
+  for (const uint64_t v : cluster().gather(value)) most = std::max(most, v);
+  return static_cast<uint32_t>(most);
+}
 inline int lowest_bit(uint32_t bits) { return bits == 0 ? -1 : std::countr_zero(bits); }
 inline int count_bits(uint32_t bits) { return std::popcount(bits); }
 inline int leading_zeros(uint32_t bits) { return std::countl_zero(bits); }
@@ -185,10 +202,17 @@ inline uint32_t fetch_add(uint32_t* at, uint32_t value) {
   *at += value;
   return old;
 }
+inline void count_in(uint32_t* bins, uint32_t bin, uint32_t num_bins) {
+  ++bins[std::min(bin, num_bins)];
+}
+inline void fetch_add(uint64_t* at, uint64_t value) { *at += value; }
 inline uint32_t bits_of(float x) { return std::bit_cast<uint32_t>(x); }
 inline float float_of(uint32_t bits) { return std::bit_cast<float>(bits); }
-/// For a whole power of two of which b is the smallest that holds all of a.
-inline float add_toward_zero(float a, float b) { return std::trunc(a) + b; }
+/// For a whole power of two c of which b is the smallest that holds all of a * b.
+inline float fused_toward_zero(float a, float b, float c) { return std::trunc(a * b) + c; }
+inline float most_of(float a, float b) {
+  return std::isnan(a) || !(a > b) ? (std::isnan(a) ? a : b) : a;
+}
 inline float fused(float a, float b, float c) { return std::fma(a, b, c); }
 inline float product_of(float a, float b) { return a * b; }
 inline float sum_of(float a, float b) { return a + b; }
@@ -210,5 +234,45 @@ using std::fminf;
 struct alignas(16) Four {
   float x[4];
 };
+
+inline void arrive_cluster_idly() { arrive_cluster(); }
+/// Phases completed, and bytes that are still to come in this one, plus one for the receiver.
+struct Arrival {
+  uint32_t phase;
+  int32_t waits;
+  void take(int32_t change) {
+    waits += change;
+    if (waits == 0) ++phase, waits = 1;
+  }
+};
+static_assert(sizeof(Arrival) == 8);
+inline Arrival& arrival_at(uint64_t* at) { return *reinterpret_cast<Arrival*>(at); }
+inline void push_to(uint64_t* at, int rank, uint64_t value, uint64_t* arrival) {
+  *at_rank(at, rank) = value;
+  arrival_at(at_rank(arrival, rank)).take(-8);
+}
+inline void expect_pushes(uint64_t* arrival, uint32_t bytes) {
+  arrival_at(arrival).take(static_cast<int32_t>(bytes) - 1);
+}
+inline void await_pushes(uint64_t* arrival, uint32_t parity) {
+  for (int turns = 0; arrival_at(arrival).phase % 2 == parity; ++turns) {
+    if (turns > 1'000'000) std::abort();
+    cluster().yield();
+  }
+}
+inline void order_pushes() {}
+
+constexpr bool kHasCopies = true;
+inline void prepare_arrival(uint64_t* arrival) { arrival_at(arrival) = {0, 1}; }
+inline void start_copy(void* to, const void* from, uint32_t bytes, uint64_t* arrival) {
+  if (reinterpret_cast<uintptr_t>(to) % 16 + reinterpret_cast<uintptr_t>(from) % 16 + bytes % 16) {
+    std::abort();
+  }
+  std::memcpy(to, from, bytes);
+  arrival_at(arrival).take(-1);
+}
+inline void await_copy(uint64_t* arrival) {
+  if (arrival_at(arrival).phase != 1) std::abort();
+}
 
 }  // namespace ramjet::kernels::cuda::emulation

@@ -89,7 +89,9 @@ std::vector<float> edited_row(const SampleCall& call, const Params& p) {
     const uint32_t count = call.count_of(counts, i);
     if (count == 0) continue;
     const float repetition = p.real(SampleWord::kRepetition);
-    x[i] = x[i] > 0 ? x[i] / repetition : x[i] * repetition;
+    // An absurd penalty is not an infinite one: +inf would say that the model has failed.
+    x[i] =
+        std::clamp(x[i] > 0 ? x[i] / repetition : x[i] * repetition, std::min(x[i], -1e30f), 1e30f);
     if ((count & kMostCounted) == 0) continue;
     x[i] -= p.real(SampleWord::kFrequency) * static_cast<float>(count & kMostCounted) +
             p.real(SampleWord::kPresence);

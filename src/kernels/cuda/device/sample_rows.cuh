@@ -3,6 +3,7 @@
 //   PARAM_WORDS, MASK_WORDS, COUNT_WORDS, MAX_TOP, ROW_FACTOR, ROW_OFFSET
 #pragma once
 
+#include "sample_cut.cuh"
 #include "sample_select.cuh"
 
 enum : int {
@@ -73,29 +74,41 @@ __device__ __forceinline__ uint64_t uniform_bits(const Row& row) {
   return (uint64_t{counter[0]} << 32 | counter[1]) >> 11;
 }
 
-/// ceil(share * total), at least 1, for a share below 1.
-__device__ __forceinline__ uint64_t part_of(uint64_t total, float share) {
-  const uint64_t bits = static_cast<uint64_t>(share * 1099511627776.0f) << 24;
-  const uint64_t whole = high_product(bits, total) + (bits * total != 0 ? 1 : 0);
-  return whole == 0 ? 1 : whole;
-}
-
-/// The largest value of a row, the lowest id that has it, and whether something is not finite.
-struct Best {
-  float value = nothing();
-  int id = 0;
-  bool bad = false;
-  __device__ void take(float x, int at) {
-    bad |= !(x < -nothing());  // a NaN too
-    if (x > value) value = x, id = at;
+/// What a thread has seen of a row: its largest value, in which four of the segment it lies, the
+/// least one, and whether something is not finite.
+struct Survey {
+  float best = nothing(), least = -nothing(), most = nothing();
+  int at = 0;
+  __device__ __forceinline__ void take(const Four& v, int local) {
+    const float top = most_of(most_of(v.x[0], v.x[1]), most_of(v.x[2], v.x[3]));
+    least = fminf(least, fminf(fminf(v.x[0], v.x[1]), fminf(v.x[2], v.x[3])));
+    most = most_of(most, top);
+    if (top > best) best = top, at = local;
   }
 };
 
+/// A segment's copies, queued; what is beyond the vocabulary, set.
+__device__ __forceinline__ void start_segment(const Context& c, const float* row, float* to) {
+  const int held = VOCAB - c.rank * kSegment;
+  if (c.thread == 0) {
+#pragma unroll
+    for (int i = 0; i < kChunks; ++i) {
+      constexpr int kChunk = kChunkSpans * kSpan;
+      const int left = (held < kSegment ? held : kSegment) - i * kChunk;
+      const int count = left < 0 ? 0 : left < kChunk ? left : kChunk;
+      prepare_arrival(&c.s.arrivals[i]);
+      start_copy(to + i * kChunk, row + c.rank * kSegment + i * kChunk,
+                 static_cast<uint32_t>(count) * 4, &c.s.arrivals[i]);
+    }
+  }
+  for (int i = (held < 0 ? 0 : held) + c.thread; i < kSegment; i += THREADS) to[i] = nothing();
+}
+
 /// Copies a segment to where it is worked on, without what the mask excludes.
-__device__ __noinline__ Best load_segment(const float* from, float* to, const uint32_t* mask) {
+__device__ __noinline__ Survey load_segment(const float* from, float* to, const uint32_t* mask) {
   const Context c;
-  constexpr int kAhead = 4;
-  Best best;
+  constexpr int kAhead = 4, kGroups = kSegment / kGroup;
+  Survey survey;
 #pragma unroll 1
   for (int q = c.warp; q < kGroups; q += kWarps * kAhead) {
     Four v[kAhead];
@@ -113,8 +126,8 @@ __device__ __noinline__ Best load_segment(const float* from, float* to, const ui
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
         if ((bits >> j & 1) == 0) v[i].x[j] = nothing();
-        best.take(v[i].x[j], id + j);
       }
+      if (id < VOCAB) survey.take(v[i], local);
       if (IN_SHARED) {
         *reinterpret_cast<Four*>(to + local) = v[i];
       } else if (to != nullptr) {
@@ -124,20 +137,46 @@ __device__ __noinline__ Best load_segment(const float* from, float* to, const ui
       }
     }
   }
-  return best;
+  return survey;
 }
 
-__device__ __noinline__ Best best_of(View view) {
+/// With kArriving the segment's copies have been started, and are waited for here.
+template <bool kArriving>
+__device__ __noinline__ Survey survey_of(View view) {
   const Context c;
-  Best best;
+  Survey survey;
 #pragma unroll 1
-  for (int q = c.warp; q < kGroups; q += kWarps) {
-    const int local = q * kGroup + 4 * c.lane;
-    const Four v = view.at(local);
+  for (int q = c.warp; q < kSpans; q += kWarps) {
+    if (kArriving) await_copy(&c.s.arrivals[q / kChunkSpans]);
+    const Sixteen v(view, q, c.lane);
+    const int held = VOCAB - c.rank * kSegment - q * kSpan;
+    if (held >= kSpan) {
 #pragma unroll
-    for (int j = 0; j < 4; ++j) best.take(v.x[j], c.rank * kSegment + local + j);
+      for (int i = 0; i < kQuads; ++i) {
+        survey.take(v.quad[i], q * kSpan + i * kGroup + 4 * c.lane);
+      }
+    } else {
+#pragma unroll 1
+      for (int at = 4 * c.lane; at < held; at += kGroup) {
+        survey.take(view.at(q * kSpan + at), q * kSpan + at);
+      }
+    }
   }
-  return best;
+  return survey;
+}
+
+__device__ __noinline__ void exclude_masked(float* x, const uint32_t* mask) {
+  const Context c;
+#pragma unroll 1
+  for (int local = 4 * c.thread; local < kSegment; local += 4 * THREADS) {
+    const int id = c.rank * kSegment + local;
+    if (id >= VOCAB) break;
+    const uint32_t bits = mask[id / 32] >> (id % 32);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      if ((bits >> j & 1) == 0) x[local + j] = nothing();
+    }
+  }
 }
 
 /// One kind of the row's edits: additions or exclusions.
@@ -166,7 +205,9 @@ __device__ __noinline__ void apply_penalties(const Operands& o, const Row& row, 
       const uint32_t count = j == 0 ? pair & 0xffff : pair >> 16;
       if (count == 0) continue;
       float v = x[local + j];
+      const float low = v < -1e30f ? v : -1e30f;  // an absurd penalty is not an infinite one
       v = v > 0 ? quotient_of(v, row.real(kRepetition)) : product_of(v, row.real(kRepetition));
+      v = v > 1e30f ? 1e30f : v < low ? low : v;
       const uint32_t output = count & 0x7fff;
       if (output != 0) {
         v -= sum_of(product_of(row.real(kFrequency), static_cast<float>(output)),
@@ -179,29 +220,52 @@ __device__ __noinline__ void apply_penalties(const Operands& o, const Row& row, 
 }
 
 /// The row as the choice sees it.
-__device__ __forceinline__ Best load_row(const Context& c, const Operands& o, const Row& row,
-                                         float* x) {
+__device__ __forceinline__ Survey load_row(const Context& c, const Operands& o, const Row& row,
+                                           float* x) {
   const int slot = row.word(kSlot);
   const int previous = slot >= 0 ? o.chosen[slot] : -2;
-  const int mask = row.word(kMask);
-  Best best =
-      load_segment(row.logits(o), x, mask < 0 ? nullptr : o.masks + int64_t{mask} * MASK_WORDS);
+  const uint32_t* const mask =
+      row.word(kMask) < 0 ? nullptr : o.masks + int64_t{row.word(kMask)} * MASK_WORDS;
+  Survey survey;
+  if (kCopied) {
+    if (!row.edited && mask == nullptr) return survey_of<true>(View{x});
+    for (int i = 0; i < kChunks; ++i) await_copy(&c.s.arrivals[i]);
+    if (mask != nullptr) exclude_masked(x, mask);
+  } else {
+    survey = load_segment(row.logits(o), x, mask);
+  }
   meet_block();
-  if (!row.edited) return best;
+  if (!kCopied && !row.edited) return survey;
   if (row.word(kEditsBegin) < row.word(kEditsEnd)) {
     apply_edits(c, o, row, x, previous, false);
     apply_edits(c, o, row, x, previous, true);
   }
   if (row.word(kCounts) >= 0) apply_penalties(o, row, x);
-  return best_of(View{x});
+  return survey_of<false>(View{x});
 }
 
-/// Leaves the row's best in total[0] (its order) and whether something is not finite in total[1].
-__device__ __forceinline__ void find_best(const Context& c, const Best& best) {
-  const uint64_t mine = best.value == nothing() ? 0 : order_of(best.value, best.id);
-  offer(c, 0, warp_most(mine));
-  offer(c, 1, ballot(best.bad) != 0 ? 1 : 0);
-  exchange(2, 0b11);
+/// Leaves the row's best in total[0] (its order; 0: nothing is left), and in total[1] whether
+/// something is not finite, above the order of what is least.
+__device__ __forceinline__ void find_best(const Context& c, const View& view,
+                                          const Survey& survey) {
+  int id = 0;
+  if (survey.best > nothing()) {
+    const Four v = view.at(survey.at);
+    int j = 3;
+    for (int i = 2; i >= 0; --i) j = v.x[i] == survey.best ? i : j;
+    id = c.rank * kSegment + survey.at + j;
+  }
+  const uint32_t key = survey.best > nothing() ? key_of(survey.best) : 0;
+  const uint32_t most = warp_largest(key);
+  const uint32_t first = warp_largest(key == most && key != 0 ? ~static_cast<uint32_t>(id) : 0);
+  const bool bad = !(survey.most < -nothing());
+  offer(c, 0, uint64_t{most} << 32 | first);
+  offer(c, 1, uint64_t{ballot(bad)} << 32 | warp_largest(~key_of(survey.least)));
+  exchange(2, 0b11, false);
+}
+__device__ __forceinline__ bool not_finite(const Context& c) { return c.s.total[1] >> 32 != 0; }
+__device__ __forceinline__ float least_of_row(const Context& c) {
+  return value_of(~static_cast<uint32_t>(c.s.total[1]));
 }
 
 struct Draw {
@@ -211,59 +275,70 @@ struct Draw {
   uint64_t uniform;
 };
 
-/// The first block: draws from its list, which holds more than what may be kept.
-__device__ __noinline__ void draw_from_list(int count, Scale scale, Draw draw) {
+/// The sum over the threads before this one, and all of them.
+struct Running {
+  uint64_t before, all;
+};
+__device__ __noinline__ Running run_over_block(uint64_t value) {
+  const Context c;
+  const uint64_t upto = warp_scan(value, c.lane);
+  meet_block();
+  if (c.lane == 31) c.s.scan[c.warp] = upto;
+  meet_block();
+  Running out = {upto - value, 0};
+  for (int w = 0; w < kWarps; ++w) {
+    if (w < c.warp) out.before += c.s.scan[w];
+    out.all += c.s.scan[w];
+  }
+  return out;
+}
+
+/// The first block: draws from its list, which holds more than what may be kept. The token in one
+/// thread, -1 in the others.
+__device__ __noinline__ int draw_from_list(int count, Scale scale, Draw draw) {
   const Context c;
   constexpr int kMine = (kList + THREADS - 1) / THREADS;
   ListEntries& list = c.s.list;
-#pragma unroll 1
-  for (int i = c.thread; i < count; i += THREADS) {
-    const float w = scale.weight(value_of(list.order[i]));
-    list.mass[i] = w >= draw.min_weight ? mass_of(w) : 0;
-  }
-  meet_block();
-  uint64_t above[kMine], sum = 0;
-  uint32_t kept = 0;
+  sort_list(count);
+  if (draw.top_k > 0 && draw.top_k < count) count = draw.top_k;
+  const int first = c.thread * kMine;
+  uint64_t mass[kMine], sum = 0;
+#pragma unroll
   for (int m = 0; m < kMine; ++m) {
-    const int i = c.thread + m * THREADS;
-    above[m] = 0;
-    if (i >= count) continue;
-    int rank = 0;
-    const uint64_t mine = list.order[i];
-#pragma unroll 1
-    for (int j = 0; j < count; ++j) {
-      if (list.order[j] > mine) above[m] += list.mass[j], ++rank;
-    }
-    if (draw.top_k > 0 && rank >= draw.top_k) continue;
-    kept |= 1u << m;
-    sum += list.mass[i];
+    const float w = first + m < count ? scale.weight(value_of(list.order[first + m])) : 0.0f;
+    mass[m] = w >= draw.min_weight ? mass_of(w) : 0;
+    sum += mass[m];
   }
-  const uint64_t left = block_sum(sum);
-  if (draw.top_p < 1.0f) {
-    const uint64_t need = part_of(draw.total > 0 ? draw.total : left, draw.top_p);
-    for (int m = 0; m < kMine; ++m) {
-      if (above[m] >= need) kept &= ~(1u << m);
-    }
+  const Running likely = run_over_block(sum);
+  const uint64_t need = draw.top_p >= 1.0f
+                            ? ~uint64_t{0}
+                            : part_of(draw.total > 0 ? draw.total : likely.all, draw.top_p);
+  uint64_t before = likely.before;
+#pragma unroll
+  for (int m = 0; m < kMine; ++m) {
+    const bool kept = first + m < count && before < need && mass[m] != 0;
+    before += mass[m];
+    if (first + m >= kList) continue;
+    list.mass[first + m] = kept ? mass[m] : 0;  // in order of ids from here on
+    list.order[first + m] = kept ? list.order[first + m] << 32 : 0;
   }
+  sort_list(count);
   sum = 0;
+#pragma unroll
   for (int m = 0; m < kMine; ++m) {
-    const int i = c.thread + m * THREADS;
-    if (i >= count) continue;
-    if ((kept >> m & 1) == 0) list.mass[i] = 0;
-    sum += list.mass[i];
+    mass[m] = first + m < count ? list.mass[first + m] : 0;
+    sum += mass[m];
   }
-  const uint64_t target = high_product(draw.uniform << 11, block_sum(sum));
-#pragma unroll 1
-  for (int i = c.thread; i < count; i += THREADS) {
-    const uint64_t mine = list.order[i];
-    uint64_t before = 0;
-#pragma unroll 1
-    for (int j = 0; j < count; ++j) {
-      before +=
-          static_cast<uint32_t>(list.order[j]) > static_cast<uint32_t>(mine) ? list.mass[j] : 0;
-    }
-    if (before <= target && target < before + list.mass[i]) c.s.answer = id_of(mine);
+  const Running drawn = run_over_block(sum);
+  const uint64_t target = high_product(draw.uniform << 11, drawn.all);
+  before = drawn.before;
+  int id = -1;
+#pragma unroll
+  for (int m = 0; m < kMine; ++m) {
+    if (before <= target && target < before + mass[m]) id = id_of(list.order[first + m] >> 32);
+    before += mass[m];
   }
+  return id;
 }
 
 /// Bins down to a weight.
@@ -272,21 +347,28 @@ __device__ __forceinline__ Binning down_to(const Scale& scale, float weight) {
   return {kByDistance, scale, static_cast<float>(kBins) * scale.scale / reach, 0, 0, 0};
 }
 
-/// A token by temperature, top-k, min-p and top-p, to the first block's s.answer. A meeting must
-/// follow.
-__device__ __forceinline__ void choose(const Context& c, const View& view, const Row& row,
-                                       const Scale& scale) {
+/// A token by temperature, top-k, min-p and top-p, in one thread of the row; -1 in the others.
+__device__ __forceinline__ int choose(const Context& c, const View& view, const Row& row,
+                                      const Scale& scale, float least) {
   int top_k = row.word(kTopK);
   if (top_k >= VOCAB || top_k < 0) top_k = 0;
   const float top_p = row.real(kTopP), min_p = row.real(kMinP);
   Draw draw = {top_k, min_p, top_p, 0, uniform_bits(row)};
   Filter filter = {0, min_p};
+  if (top_k == 0 && min_p == 0.0f && top_p < 1.0f) {
+    const int id = draw_nucleus(view, scale, least, top_p, draw.uniform);
+    if (id != kNoWay) return id;
+  }
+  if (top_k > 0 && top_k <= kMostFew) {
+    if (const int few = list_few(view, scale, least, top_k)) {
+      return c.rank == 0 ? draw_from_list(few, scale, draw) : -1;
+    }
+  }
   if (top_k > 0) {
     const Selection few =
         select(view, down_to(scale, 2e-38f), {false, static_cast<uint64_t>(top_k)}, Filter{});
     if (few.listed) {
-      if (c.rank == 0) draw_from_list(few.count, scale, draw);
-      return;
+      return c.rank == 0 ? draw_from_list(few.count, scale, draw) : -1;
     }
     filter.least = few.least;
   }
@@ -301,44 +383,58 @@ __device__ __forceinline__ void choose(const Context& c, const View& view, const
         select(view, down_to(scale, bound), {true, part_of(draw.total, top_p)}, filter);
     if (nucleus.listed) {
       draw.top_k = 0;
-      if (c.rank == 0) draw_from_list(nucleus.count, scale, draw);
-      return;
+      return c.rank == 0 ? draw_from_list(nucleus.count, scale, draw) : -1;
     }
     filter.least = nucleus.least > filter.least ? nucleus.least : filter.least;
     weigh(view, scale, filter);
   }
-  walk(view, scale, filter, draw.uniform);
+  return walk(view, scale, filter, c.s.lower[0], high_product(draw.uniform << 11, c.s.total[0]));
 }
 
-/// Log-probabilities over the raw logits. Returns whether they are finite.
+__device__ __forceinline__ void clear_bins(const Context& c) {
+#pragma unroll 1
+  for (int i = c.thread; i < kBins; i += THREADS) c.s.bins[i] = 0;
+}
+
+/// The ends of a row.
+struct Ends {
+  uint64_t best;  // order
+  float least;
+};
+
+/// Log-probabilities over the raw logits; `ends` are those of the row as the choice saw it. Returns
+/// whether they are finite.
 __device__ __forceinline__ bool score(const Context& c, const Operands& o, const Row& row, float* x,
-                                      int id) {
+                                      int id, Ends ends) {
   const View view{IN_SHARED ? x : row.logits(o)};
-  Best best;
-  if (IN_SHARED && (row.edited || row.word(kMask) >= 0)) {
-    best = load_segment(row.logits(o), x, nullptr);
-    meet_block();
-  } else {
-    best = best_of(view);
+  if (row.edited || row.word(kMask) >= 0) {
+    if (IN_SHARED) {
+      const Survey survey = load_segment(row.logits(o), x, nullptr);
+      meet_block();
+      find_best(c, view, survey);
+    } else {
+      find_best(c, view, survey_of<false>(view));
+    }
+    if (not_finite(c) || c.s.total[0] == 0) return false;
+    ends = {c.s.total[0], least_of_row(c)};
   }
-  find_best(c, best);
-  if (c.s.total[1] != 0 || c.s.total[0] == 0) return false;
-  const Scale scale = {value_of(c.s.total[0]), 1.0f};
+  const Scale scale = {value_of(ends.best), 1.0f};
   weigh(view, scale, Filter{});
   const float log_total = natural_log(static_cast<float>(c.s.total[0]) *
                                       (1.0f / static_cast<float>(int64_t{1} << kUnitBits)));
   const uint64_t order = order_of(row.logits(o)[id], id);
   uint32_t before = 0;
 #pragma unroll 1
-  for (int q = c.warp; q < kGroups; q += kWarps) {
-    const int local = q * kGroup + 4 * c.lane;
-    const Four v = view.at(local);
-    for (int j = 0; j < 4; ++j) {
-      before += order_of(v.x[j], c.rank * kSegment + local + j) > order ? 1 : 0;
+  for (int q = c.warp; q < kSpans; q += kWarps) {
+    const Sixteen v(view, q, c.lane);
+#pragma unroll
+    for (int e = 0; e < 16; ++e) {
+      before += order_of(v[e], c.rank * kSegment + place_in_span(q, e, c.lane)) > order ? 1 : 0;
     }
   }
+  clear_bins(c);
   offer(c, 0, warp_total(before));
-  exchange(1, 0);
+  exchange(1, 0, false);
   int* result = o.results + int64_t{row.index} * 4;
   if (c.rank == 0 && c.thread == 0) {
     result[1] = static_cast<int>(bits_of(value_of(order) - scale.max - log_total));
@@ -348,24 +444,25 @@ __device__ __forceinline__ bool score(const Context& c, const Operands& o, const
   const int wanted = row.word(kLogprobs) < MAX_TOP ? row.word(kLogprobs) : MAX_TOP;
   if (c.rank == 0 && c.thread < 2 * MAX_TOP) top[c.thread] = c.thread < MAX_TOP ? -1 : 0;
   if (wanted == 0) return true;
-  Selection few =
-      select(view, down_to(scale, 2e-38f), {false, static_cast<uint64_t>(wanted)}, Filter{});
-  if (!few.listed) {  // many equal ones around the last
-    clear_list(c);
-    const Binning binning = over_keys(scale, kLowestKey, key_of(scale.max));
-    const Tally t = tally(view, binning, false, Filter{few.least, 0}, kBins - 1, true);
-    few.count = static_cast<int>(t.num_above + t.num_inside);
+  Selection few = {true, list_few(view, scale, ends.least, wanted), 0};
+  // Too many equal ones around the last, or too few above exp(-87).
+  if (few.count < wanted) {
+    meet_cluster();
+    few = select(view, down_to(scale, 2e-38f), {false, static_cast<uint64_t>(wanted)}, Filter{});
+    if (!few.listed) {
+      clear_list(c);
+      const Binning binning = over_keys(scale, kLowestKey, key_of(scale.max));
+      const Tally t = tally(view, binning, false, Filter{few.least, 0}, kBins - 1, true);
+      few.count = static_cast<int>(t.num_above + t.num_inside);
+    }
   }
   if (c.rank != 0) return true;
-#pragma unroll 1
-  for (int i = c.thread; i < few.count; i += THREADS) {
-    const uint64_t mine = c.s.list.order[i];
-    int rank = 0;
-#pragma unroll 1
-    for (int j = 0; j < few.count; ++j) rank += c.s.list.order[j] > mine ? 1 : 0;
-    if (rank >= wanted) continue;
-    top[rank] = id_of(mine);
-    top[MAX_TOP + rank] = static_cast<int>(bits_of(value_of(mine) - scale.max - log_total));
+  sort_list(few.count);
+  const int shown = few.count < wanted ? few.count : wanted;
+  if (c.thread < shown) {
+    const uint64_t mine = c.s.list.order[c.thread];
+    top[c.thread] = id_of(mine);
+    top[MAX_TOP + c.thread] = static_cast<int>(bits_of(value_of(mine) - scale.max - log_total));
   }
   return true;
 }
@@ -396,29 +493,52 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
   row.edited = row.word(kEditsBegin) < row.word(kEditsEnd) || row.word(kCounts) >= 0;
   const Context c;
   Shared& s = c.s;
-  if (c.thread == 0) s.phase = 0;
   float* x = reinterpret_cast<float*>(shared_memory() + sizeof(Shared));
+  if (kCopied) start_segment(c, row.logits(o), x);
+  if (c.thread < PARAM_WORDS) s.words[c.thread] = row.words[c.thread];
+  if (c.thread == 0) {
+    s.exchanges = 0;
+    prepare_arrival(&s.pushed[0]);
+    prepare_arrival(&s.pushed[1]);
+  }
+  clear_bins(c);
+  arrive_cluster();  // others push only once this block runs
   bool copied = true;
   if (!IN_SHARED) {
     copied = row.edited || row.word(kMask) >= 0;
     x = copied ? edited + int64_t{index} * VOCAB : nullptr;
   }
-  find_best(c, load_row(c, o, row, x));
-  const uint64_t best = s.total[0];
-  int flags = s.total[1] != 0 ? kNotFinite : best == 0 ? kNoneLeft : 0;
-  int id = id_of(best);
+  meet_block();
+  row.words = s.words;
+  const Survey survey = load_row(c, o, row, x);
+  const View view{copied ? x : row.logits(o)};
+  wait_cluster();
+  find_best(c, view, survey);
+  const Ends ends = {s.total[0], least_of_row(c)};
+  const int flags = not_finite(c) ? kNotFinite : ends.best == 0 ? kNoneLeft : 0;
+  const bool scored = flags == 0 && row.word(kLogprobs) >= 0;
+  int id = id_of(ends.best);
   if (flags == 0 && row.real(kTemperature) != 0.0f) {
-    const View view{copied ? x : row.logits(o)};
     const float temperature = row.real(kTemperature);
-    choose(c, view, row,
-           {value_of(best), quotient_of(1.0f, temperature > 1e-6f ? temperature : 1e-6f)});
+    const Scale scale = {value_of(ends.best), quotient_of(1.0f, fmaxf(temperature, 1e-6f))};
+    id = choose(c, view, row, scale, ends.least);
+    if (id >= 0) {
+      if (scored) {
+        *at_rank(&s.answer, 0) = id;
+      } else {
+        keep_choice(o, row, id, 0);
+      }
+    }
+    if (!scored) return;  // nobody reads another's memory any more
     meet_cluster();
     id = *at_rank(&s.answer, 0);
   }
-  if (flags == 0 && row.word(kLogprobs) >= 0) {
-    meet_cluster();
-    if (!score(c, o, row, x, id)) flags = kNotFinite;
+  if (!scored) {
+    if (c.rank == 0 && c.thread == 0) keep_choice(o, row, id, flags);
+    return;
   }
-  meet_cluster();  // nobody leaves while others read its memory
-  if (c.rank == 0 && c.thread == 0) keep_choice(o, row, id, flags);
+  meet_cluster();
+  const bool finite = score(c, o, row, x, id, ends);
+  meet_cluster();
+  if (c.rank == 0 && c.thread == 0) keep_choice(o, row, id, finite ? 0 : kNotFinite);
 }

@@ -9,6 +9,8 @@
 
 #include "sample_common.cuh"
 
+constexpr int kGroups = kSegment / kGroup;
+
 constexpr int kByDistance = 0, kByKey = 1, kById = 2;
 constexpr int kAbove = -1, kOutside = kBins;
 constexpr uint32_t kLowestKey = 0x00800000u;  // of the largest finite magnitude below zero
@@ -56,7 +58,7 @@ struct Binning {
     const float top = kind == kByDistance ? -static_cast<float>(bin) * (scale.scale / per_unit)
                                           : (value_of(high) - scale.max) * scale.scale;
     constexpr float kUnit = static_cast<float>(int64_t{1} << (kUnitBits - kBinBits));
-    return uint64_t{shares} * static_cast<uint64_t>(weight_of(top) * kUnit);
+    return uint64_t{shares} * static_cast<uint64_t>(power_of_two(top * 1.44269504f) * kUnit);
   }
 };
 
@@ -188,7 +190,7 @@ __device__ __noinline__ Tally tally(View view, Binning binning, bool by_mass, Fi
   offer(c, 2, uint64_t{warp_total(num_above)} << 32 | warp_total(num_inside));
   offer(c, 3, warp_most(high));
   offer(c, 4, warp_most(static_cast<uint32_t>(~low)));
-  exchange(5, 0b11000);
+  exchange(5, 0b11000, true);
   Tally t;
   t.num_above = static_cast<uint32_t>(c.s.total[2] >> 32);
   t.num_inside = static_cast<uint32_t>(c.s.total[2]);
