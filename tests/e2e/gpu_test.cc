@@ -68,6 +68,64 @@ TEST_F(GpuEngine, GreedyTokensEqualTheCpusAloneAndTogether) {
   EXPECT_TRUE(gpu->check_integrity().ok());
 }
 
+/// Every control that the device applies itself.
+Request controlled_request(std::mt19937& rng, size_t i) {
+  Request request = greedy_request(random_prompt(rng, 1 + rng() % 60), 24 + i % 9);
+  SamplingParams& s = request.sampling;
+  s.seed = 1000 + i;
+  s.temperature = i % 4 == 0 ? 0.0f : 0.9f;
+  if (i % 3 == 0) s.top_p = 0.9f;
+  if (i % 5 == 0) s.top_k = 40;
+  LogitControls& c = s.controls;
+  if (i % 2 == 0) c.repetition_penalty = 1.3f;
+  if (i % 3 != 1) c.frequency_penalty = 0.6f, c.presence_penalty = 0.4f;
+  if (i % 4 == 1) c.bias = {{17, 4.0f}, {23, -3.0f}, {17, 1.0f}};
+  if (i % 4 == 2) c.bad_words = {{12}, {13}, {300}};
+  if (i % 7 == 3) {
+    for (int32_t id = 0; id < 64; ++id) c.allowed_ids.push_back(40 + 3 * id);
+  }
+  s.stop.stop_ids = {50, 51, 52, 53};
+  s.stop.min_tokens = 10;
+  if (i % 6 == 5) s.logprobs = 20;
+  return request;
+}
+
+TEST_F(GpuEngine, PenaltiesMasksAndExclusionsOnTheDeviceEqualTheHosts) {
+  ExecutorConfig config;
+  config.max_batch_size = 24;  // of 40 requests, so that slots change hands
+  auto gpu = executor_on(target_, config);
+  ASSERT_NE(gpu, nullptr);
+  std::mt19937 rng(6);
+  std::vector<Request> requests;
+  std::vector<RequestOutput> expected;
+  for (size_t i = 0; i < 40; ++i) {
+    requests.push_back(controlled_request(rng, i));
+    Request host = requests.back();
+    host.sampling.prompt_logprobs = 0;  // wants the host, for all tokens of the request
+    auto outputs = gpu->generate(host, 120);
+    ASSERT_TRUE(outputs.ok()) << outputs.error().message;
+    expected.push_back(std::move((*outputs)[0]));
+  }
+  std::vector<std::future<Result<std::vector<RequestOutput>>>> together;
+  for (const Request& request : requests) {
+    together.push_back(
+        std::async(std::launch::async, [&gpu, request] { return gpu->generate(request, 120); }));
+  }
+  for (size_t i = 0; i < requests.size(); ++i) {
+    auto outputs = together[i].get();
+    ASSERT_TRUE(outputs.ok()) << outputs.error().message;
+    const RequestOutput& got = (*outputs)[0];
+    EXPECT_EQ(got.ids, expected[i].ids) << "request " << i;
+    EXPECT_EQ(got.finish, expected[i].finish) << "request " << i;
+    ASSERT_EQ(got.logprobs.size(), expected[i].logprobs.size());
+    for (size_t t = 0; t < got.logprobs.size() && got.ids == expected[i].ids; ++t) {
+      EXPECT_NEAR(got.logprobs[t].chosen.logprob, expected[i].logprobs[t].chosen.logprob, 1e-3);
+      EXPECT_EQ(got.logprobs[t].top.size(), 20u);
+    }
+  }
+  EXPECT_TRUE(gpu->check_integrity().ok());
+}
+
 TEST_F(GpuEngine, AFewBlocksAndManyCancelsLeakNothing) {
   ExecutorConfig config;
   config.kv_bytes = 24 << 20;  // far fewer blocks than the requests want

@@ -40,6 +40,7 @@ struct ActiveRequest {
   std::vector<int32_t> stop_ids;                       // the model's included; states borrow it
   std::vector<std::unique_ptr<SamplingState>> states;  // by index
   std::vector<SeqId> sequences;                        // by index; kNoSeq before its fork
+  std::vector<int32_t> slots;                          // by index: as in RowSampling; -1: none
   std::vector<bool> finished;                          // by index
   std::vector<bool> unwanted;                          // by index: to end when it has its fork
   std::vector<PositionLogprobs> prompt_logprobs;       // gathered chunk by chunk

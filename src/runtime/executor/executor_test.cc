@@ -62,6 +62,7 @@ Request random_request(std::mt19937& rng) {
   if (rng() % 4 == 0) s.controls.repetition_penalty = 1.3f;
   if (rng() % 4 == 0) s.controls.frequency_penalty = 0.5f;
   if (rng() % 5 == 0) s.controls.bad_words = {{3}, {5, 6}};
+  if (rng() % 9 == 0) s.controls.allowed_ids = {0, 2, 3, 4, 7, 9, 30, 31, 32, 33, 60};
   if (rng() % 5 == 0) s.stop.stop_ids = {7};
   s.stop.max_tokens = static_cast<int>(1 + rng() % 30);
   if (rng() % 4 == 0) s.stop.min_tokens = static_cast<int>(rng() % s.stop.max_tokens);
@@ -104,9 +105,10 @@ TEST_P(EverySetting, OutputsDependOnTheRequestAlone) {
   std::vector<std::promise<std::vector<RequestOutput>>> promises(150);
   for (size_t i = 0; i < promises.size(); ++i) {
     Request request = random_request(rng);
-    // The last ones want the host, so both ways of choosing follow each other in one run.
+    // The last ones want the host too, so both ways of choosing follow each other in one run.
     if (setting.ahead && i < 120) {
-      request.sampling.controls = {};
+      auto& words = request.sampling.controls.bad_words;
+      if (!words.empty()) words.pop_back();  // the one of two tokens
       request.n = 1;
     }
     requests.push_back(request);
@@ -204,6 +206,59 @@ TEST(RunningAhead, AStopDropsTheStepTooMany) {
   EXPECT_EQ(core->stats().kv_blocks_active, 0);
 }
 
+TEST(RunningAhead, PenaltiesDoNotHoldTheLoopBack) {
+  const SessionInfo info = FakeSession::small_info(100);
+  FakeAsyncSession* session = nullptr;
+  auto core = make_ahead(info, {}, &session);
+  int64_t launched_at_third = 0;
+  session->collect_hook = [&](int64_t collected) {
+    if (collected == 3) launched_at_third = session->launches();
+    return ok_status();
+  };
+  Request request = greedy({5, 6, 7}, 12);
+  LogitControls& controls = request.sampling.controls;
+  controls.repetition_penalty = 1.4f, controls.frequency_penalty = 0.7f;
+  controls.presence_penalty = 0.3f, controls.bad_words = {{9}, {11}};
+  controls.bias = {{20, 1.5f}};
+  request.sampling.stop.stop_ids = {21, 22};
+  request.sampling.stop.min_tokens = 12;
+  request.sampling.logprobs = 20;
+  const auto got = core->generate(request, 30);
+  ASSERT_TRUE(got.ok()) << got.error().message;
+  EXPECT_EQ(got->at(0).ids, reference_generate(request, 0, info).ids);
+  Request plain = greedy({5, 6, 7}, 12);
+  EXPECT_NE(got->at(0).ids, reference_generate(plain, 0, info).ids) << "nothing was penalised";
+  EXPECT_EQ(session->launches(), 12);
+  EXPECT_EQ(launched_at_third, 4);
+  EXPECT_TRUE(core->check_integrity().ok());
+}
+
+TEST(RunningAhead, WhatTheHostChoseInBetweenIsCounted) {
+  const SessionInfo info = FakeSession::small_info(100);
+  FakeAsyncSession* session = nullptr;
+  auto core = make_ahead(info, {}, &session);
+  Request request = greedy({5, 6, 7}, 40);
+  request.sampling.controls.repetition_penalty = 1.4f;
+  request.sampling.controls.frequency_penalty = 0.7f;
+  Request host = greedy({8, 9}, 6);
+  host.sampling.prompt_logprobs = 0;
+  std::promise<RequestOutput> host_ended;
+  session->collect_hook = [&](int64_t collected) {
+    if (collected != 5) return ok_status();
+    const auto other = core->submit(host, [&](RequestOutput&& output) {
+      if (output.last) host_ended.set_value(std::move(output));
+    });
+    return other.ok() ? ok_status() : Status(other.error());
+  };
+  const auto got = core->generate(request, 30);
+  ASSERT_TRUE(got.ok()) << got.error().message;
+  EXPECT_EQ(got->at(0).ids, reference_generate(request, 0, info).ids);
+  EXPECT_FALSE(host_ended.get_future().get().error);
+  EXPECT_LT(session->launches(), 40) << "some tokens were chosen on the host";
+  EXPECT_GT(session->launches(), 20) << "and then on the device again";
+  EXPECT_TRUE(core->check_integrity().ok());
+}
+
 TEST(RunningAhead, AFailedStepEndsItsRequestsAndTheNextOnesRun) {
   const SessionInfo info = FakeSession::small_info(60);
   FakeAsyncSession* session = nullptr;
@@ -222,7 +277,7 @@ TEST(RunningAhead, AFailedStepEndsItsRequestsAndTheNextOnesRun) {
     std::vector<std::future<Result<std::vector<RequestOutput>>>> results;
     for (int i = 0; i < 6; ++i) {
       Request request = random_request(rng);
-      request.sampling.controls = {};
+      request.sampling.controls.bad_words.clear();
       request.n = 1;
       requests.push_back(request);
       results.push_back(
@@ -255,7 +310,7 @@ TEST(RunningAhead, CancelsAtAnyMomentLeakNothing) {
   for (int i = 0; i < kRequests; ++i) {
     Request request = random_request(rng);
     request.n = i % 9 == 0 ? 2 : 1;
-    if (i % 7 != 0) request.sampling.controls = {};
+    if (i % 7 != 0) request.sampling.controls.bad_words.clear();
     const int cancel_after = static_cast<int>(rng() % 4);
     auto seen = std::make_shared<int>(0);
     const auto id = core->submit(request, [&core, &ended, seen, cancel_after](RequestOutput&& o) {

@@ -2,9 +2,12 @@
 // tests.
 //
 // Tokens come from the host's own sampler over FakeSession's logits, so that requests give what
-// reference_generate() says. It takes what a device takes: no penalties, masks or bad words.
+// reference_generate() says. It takes what a device takes: no masks, no bad words of several
+// tokens. What it knows of a sequence's past lies in the sequence's slot; a slot that does not hold
+// the history that a row comes with fails the step.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <vector>
@@ -17,7 +20,9 @@ namespace ramjet::runtime {
 class FakeAsyncSession final : public Session {
  public:
   FakeAsyncSession(SessionInfo info, FakeSession::Options options)
-      : inner_(info, std::move(options)), sampler_(info.vocab_size, nullptr) {}
+      : inner_(info, std::move(options)),
+        sampler_(info.vocab_size, nullptr),
+        slots_(static_cast<size_t>(info.max_batch_size)) {}
 
   std::function<Status(int64_t launch)> collect_hook;  // may fail a collect
   int64_t launches() const { return launches_; }
@@ -29,8 +34,9 @@ class FakeAsyncSession final : public Session {
   }
   bool samples(const SamplingParams& params) const override {
     const LogitControls& c = params.controls;
-    return c.repetition_penalty == 1.0f && c.presence_penalty == 0 && c.frequency_penalty == 0 &&
-           c.bad_words.empty() && c.mask == nullptr;
+    const bool single = std::all_of(c.bad_words.begin(), c.bad_words.end(),
+                                    [](const auto& word) { return word.size() == 1; });
+    return single && c.mask == nullptr;
   }
 
   Status launch(const StepBatch& batch, std::span<const RowSampling> rows) override {
@@ -73,14 +79,35 @@ class FakeAsyncSession final : public Session {
     return ok_status();
   }
 
-  Status sample(const RowSampling& row, std::span<const float> logits, SampledRow* result) {
+  /// The history that the row's slot holds, with the token that was chosen last.
+  Status slot_of(const RowSampling& row, std::vector<int32_t>** slot) {
+    if (row.slot < 0 || row.slot >= static_cast<int32_t>(slots_.size())) {
+      return internal_error("slot {} of {}", row.slot, slots_.size());
+    }
+    *slot = &slots_[static_cast<size_t>(row.slot)];
+    if (row.fresh) {
+      if (row.history.back() < 0) return internal_error("a fresh slot with an unknown token");
+      (*slot)->assign(row.history.begin(), row.history.end());
+      return ok_status();
+    }
     std::vector<int32_t> history(row.history.begin(), row.history.end());
     RETURN_IF_ERROR(resolve(history.back()));
+    if (**slot != history) return internal_error("slot {} holds another history", row.slot);
+    return ok_status();
+  }
+
+  Status sample(const RowSampling& row, std::span<const float> logits, SampledRow* result) {
+    std::vector<int32_t>* slot = nullptr;
+    RETURN_IF_ERROR(slot_of(row, &slot));
+    const std::vector<int32_t>& history = *slot;
     std::vector<int32_t> stops = row.params->stop.stop_ids;
     if (!row.params->stop.ignore_eos) {
       stops.insert(stops.end(), info().eos_ids.begin(), info().eos_ids.end());
     }
-    SamplingState state(row.params, {}, stops, row.index);
+    const auto known = std::span(history);
+    const auto prompt = static_cast<size_t>(row.prompt_tokens);
+    SamplingState state(row.params, known.first(prompt), stops, row.index);
+    for (const int32_t id : known.subspan(prompt)) RETURN_IF_ERROR(state.accept(id));
     SampleJob job;
     job.logits = logits;
     job.state = &state;
@@ -89,6 +116,7 @@ class FakeAsyncSession final : public Session {
     job.seed = row.seed;
     job.top_logprobs = row.params->logprobs;
     sampler_.sample(std::span(&job, 1));
+    slot->push_back(job.id);
     *result = {job.id, std::move(job.logprobs), std::move(job.error)};
     return ok_status();
   }
@@ -96,6 +124,7 @@ class FakeAsyncSession final : public Session {
   FakeSession inner_;
   Sampler sampler_;
   std::vector<int32_t> last_;  // of the step launched last
+  std::vector<std::vector<int32_t>> slots_;
   std::deque<std::vector<SampledRow>> results_;
   int64_t launches_ = 0, collected_ = 0;
 };

@@ -24,6 +24,19 @@ void StepLoop::set_host_sampled(ActiveRequest& request, bool on) {
   request.host_sampled = on;
 }
 
+void StepLoop::release_slot(ActiveRequest& request, int index) {
+  int32_t& slot = request.slots[static_cast<size_t>(index)];
+  if (slot >= 0) free_slots_.push_back(slot);
+  slot = -1;
+}
+
+// A sequence that restarts later gets another slot, which is filled from its history.
+void StepLoop::release_preempted(const StepPlan& plan) {
+  for (const SeqId id : plan.preempted) {
+    if (const Owner& to = owner(id); to.request != nullptr) release_slot(*to.request, to.index);
+  }
+}
+
 Status StepLoop::queue(const StepPlan& plan, Flight* flight) {
   flight->rows.clear();
   sampling_.clear();
@@ -33,8 +46,16 @@ Status StepLoop::queue(const StepPlan& plan, Flight* flight) {
     const Owner& to = owner(item.sequence);
     const Sequence& s = scheduler_.sequence(item.sequence);
     flight->rows.push_back({to.request->id, to.index});
+    int32_t& slot = to.request->slots[static_cast<size_t>(to.index)];
+    const bool fresh = slot < 0;
+    if (fresh) {
+      CHECK(!free_slots_.empty(), "more sequences run than the session takes");
+      slot = free_slots_.back();
+      free_slots_.pop_back();
+    }
     sampling_.push_back({&to.request->request.sampling, to.request->seed,
-                         static_cast<uint32_t>(to.index), s.spec.tokens, s.prompt_tokens});
+                         static_cast<uint32_t>(to.index), s.spec.tokens, s.prompt_tokens, slot,
+                         fresh});
   }
   const StepBatch batch = inputs_.bind(plan, scheduler_, blocks_);
   try {

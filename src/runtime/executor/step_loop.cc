@@ -18,6 +18,9 @@ StepLoop::StepLoop(const Parts& parts, const SchedulerConfig& scheduler,
       sampler_(info_.vocab_size, parts.pool),
       inputs_(info_) {
   std::sort(info_.eos_ids.begin(), info_.eos_ids.end());
+  for (int64_t i = info_.max_batch_size; i > 0; --i) {
+    free_slots_.push_back(static_cast<int32_t>(i - 1));
+  }
   stats_.block_tokens = blocks.block_tokens;
   stats_.kv_bytes = info_.kv_bytes;
   stats_.device = info_.device;
@@ -45,6 +48,7 @@ void StepLoop::add(std::unique_ptr<ActiveRequest> request) {
   spec.max_logit_rows = r.max_logit_rows;
   const auto count = static_cast<size_t>(r.request.n);
   r.sequences.assign(count, kNoSeq);
+  r.slots.assign(count, -1);
   r.finished.assign(count, false);
   r.unwanted.assign(count, false);
   r.unfinished = r.request.n;
@@ -121,6 +125,7 @@ bool StepLoop::step() {
   if (!ahead && flight_) (void)land();  // those it failed have been told
   if (lost_) return true;
   const StepPlan& plan = scheduler_.schedule(begin);
+  release_preempted(plan);
   if (plan.items.empty() && !flight_) return false;
   mark_started(plan, begin);
   if (plan.items.empty()) {
@@ -192,6 +197,9 @@ void StepLoop::count_step(const StepPlan& plan) {
 
 void StepLoop::fail(const Error& error) {
   scheduler_.fail_step();
+  for (auto& [id, request] : requests_) {  // the others restart
+    for (int index = 0; index < request->request.n; ++index) release_slot(*request, index);
+  }
   scratch_.clear();
   const StepPlan& plan = scheduler_.plan();
   for (const PlanItem& item : plan.items) scratch_.push_back(item.sequence);
@@ -250,6 +258,7 @@ void StepLoop::end_index(ActiveRequest& request, int index, RequestOutput output
   emit(request, index, std::move(output));
   if (const SeqId id = request.sequences[at]; id != kNoSeq) {
     owner(id) = {};
+    release_slot(request, index);
     scheduler_.finish(id);
   }
   if (!last) return;
@@ -278,6 +287,10 @@ Status StepLoop::check_integrity() const {
         "executor: no request is left, but the scheduler holds {} waiting and "
         "{} running sequences",
         scheduler_.num_waiting(), scheduler_.num_running());
+  }
+  if (idle() && static_cast<int64_t>(free_slots_.size()) != info_.max_batch_size) {
+    return internal_error("executor: no request is left, but {} of {} slots are free",
+                          free_slots_.size(), info_.max_batch_size);
   }
   return scheduler_.check_integrity();
 }

@@ -94,6 +94,8 @@ class StepLoop {
   void append_pending(const Flight& flight);
   bool wants_host(const ActiveRequest& request) const;
   void set_host_sampled(ActiveRequest& request, bool on);
+  void release_slot(ActiveRequest& request, int index);
+  void release_preempted(const StepPlan& plan);
   void mark_started(const StepPlan& plan, int64_t now_ns);
   Result<std::span<const float>> launch(const StepPlan& plan);
   void fail(const Error& error);
@@ -124,9 +126,10 @@ class StepLoop {
   std::vector<SampleJob> jobs_;
   std::vector<Target> targets_;  // of jobs_
   size_t num_jobs_ = 0;
-  int64_t host_requests_ = 0;     // whose tokens are chosen here: while there are any, all are
-  std::optional<Flight> flight_;  // the step under way
-  Flight next_;                   // scratch
+  std::vector<int32_t> free_slots_;  // of RowSampling
+  int64_t host_requests_ = 0;        // whose tokens are chosen here: while there are any, all are
+  std::optional<Flight> flight_;     // the step under way
+  Flight next_;                      // scratch
   std::vector<RowSampling> sampling_;
   std::vector<SampledRow> sampled_;
   std::vector<SeqId> scratch_;

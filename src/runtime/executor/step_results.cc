@@ -125,6 +125,7 @@ void StepLoop::fork_request(ActiveRequest& request, size_t job) {
 void StepLoop::take_sample(ActiveRequest& request, int index, SampledRow& row, bool pending) {
   const SeqId id = request.sequences[static_cast<size_t>(index)];
   const Sequence& s = scheduler_.sequence(id);
+  if (!pending) release_slot(request, index);  // the session has not seen this token
   const int64_t before = s.output_tokens() - (pending ? 1 : 0);
   if (before == 0 && index == 0) {
     stats_.prompt_tokens += static_cast<uint64_t>(s.prompt_tokens);

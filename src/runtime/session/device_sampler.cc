@@ -52,7 +52,8 @@ std::optional<Error> error_of(int32_t flags, int64_t output) {
     return internal_error("the model's logits are not finite at output token {}", output);
   }
   return invalid_argument(
-      "no token may follow output token {}: bias, bad_words and min_tokens exclude all of them",
+      "no token may follow output token {}: bias, allowed_ids, bad_words and min_tokens exclude "
+      "all of them",
       output);
 }
 
@@ -86,7 +87,7 @@ Status DeviceSampler::allocate(const engine::Program& sample) {
   ASSIGN_OR_RETURN(memory_, cu::DeviceBuffer::allocate(bytes));
   ASSIGN_OR_RETURN(chosen_, cu::DeviceBuffer::allocate(max_rows_ * sizeof(int32_t)));
   ASSIGN_OR_RETURN(results_, cu::DeviceBuffer::allocate(result_bytes));
-  ASSIGN_OR_RETURN(none_, cu::DeviceBuffer::allocate(256));  // no masks, no counts
+  ASSIGN_OR_RETURN(slots_, SamplerSlots::allocate(max_rows_, info_.vocab_size));
   for (Flight& flight : flights_) {
     ASSIGN_OR_RETURN(flight.words, cu::PinnedBuffer::allocate(bytes));
     ASSIGN_OR_RETURN(flight.results, cu::PinnedBuffer::allocate(result_bytes));
@@ -98,8 +99,8 @@ Status DeviceSampler::allocate(const engine::Program& sample) {
 
 Status DeviceSampler::make_programs(const Parts& parts) {
   const uint64_t words = memory_.get();
-  const uint64_t inputs[] = {parts.logits, words + params_at_, words + edits_at_,
-                             none_.get(),  none_.get(),        chosen_.get()};
+  const uint64_t inputs[] = {parts.logits,   words + params_at_, words + edits_at_,
+                             slots_.masks(), slots_.counts(),    chosen_.get()};
   const uint64_t outputs[] = {results_.get(), results_.get() + tops_at_};
   DeviceOperands sample{inputs, outputs, {}, words, parts.flags};
   ASSIGN_OR_RETURN(
@@ -113,13 +114,10 @@ Status DeviceSampler::make_programs(const Parts& parts) {
 
 bool DeviceSampler::takes(const SamplingParams& params) const {
   const LogitControls& c = params.controls;
-  const bool penalties =
-      c.repetition_penalty != 1.0f || c.presence_penalty != 0.0f || c.frequency_penalty != 0.0f;
   const bool single = std::all_of(c.bad_words.begin(), c.bad_words.end(),
                                   [](const auto& word) { return word.size() == 1; });
   const size_t stops = params.stop.stop_ids.size() + info_.eos_ids.size();
-  return !penalties && c.mask == nullptr && c.allowed_ids.empty() && single &&
-         params.logprobs <= kMaxTopLogprobs &&
+  return c.mask == nullptr && single && params.logprobs <= kMaxTopLogprobs &&
          c.bias.size() + c.bad_words.size() + stops <= kMostEdits;
 }
 
@@ -168,12 +166,16 @@ Status DeviceSampler::write_row(const RowSampling& row, size_t index) {
   set(SampleWord::kSeedLow, row.seed), set(SampleWord::kSeedHigh, row.seed >> 32);
   const auto position = static_cast<int64_t>(row.history.size()) - row.prompt_tokens;
   set(SampleWord::kIndex, row.index), set(SampleWord::kPosition, position);
-  set(SampleWord::kRepetition, 1.0f), set(SampleWord::kPresence, 0.0f);
-  set(SampleWord::kFrequency, 0.0f), set(SampleWord::kCounts, -1);
+  const LogitControls& controls = params.controls;
+  set(SampleWord::kRepetition, controls.repetition_penalty);
+  set(SampleWord::kPresence, controls.presence_penalty);
+  set(SampleWord::kFrequency, controls.frequency_penalty);
+  set(SampleWord::kCounts, SamplerSlots::has_counts(controls) ? row.slot : -1);
   set(SampleWord::kEditsBegin, edits_.size() / kEditWords);
   add_edits(row);
   set(SampleWord::kEditsEnd, edits_.size() / kEditWords);
-  set(SampleWord::kMask, -1), set(SampleWord::kLogprobs, params.logprobs);
+  set(SampleWord::kMask, controls.allowed_ids.empty() ? -1 : row.slot);
+  set(SampleWord::kLogprobs, params.logprobs);
   params_.insert(params_.end(), words, words + kSampleWords);
   if (edits_.size() <= max_edits_ * kEditWords) return ok_status();
   return make_error(ErrorCode::kResourceExhausted,
@@ -192,6 +194,7 @@ Status DeviceSampler::begin(const StepBatch& batch, std::span<const RowSampling>
   params_.clear(), edits_.clear(), flight.outputs.clear(), flight.logprobs.clear();
   for (size_t i = 0; i < rows.size(); ++i) {
     RETURN_IF_ERROR(write_row(rows[i], i));
+    if (rows[i].fresh) RETURN_IF_ERROR(slots_.fill(rows[i], stream));
     flight.outputs.push_back(static_cast<int64_t>(rows[i].history.size()) - rows[i].prompt_tokens);
     flight.logprobs.push_back(rows[i].params->logprobs);
   }

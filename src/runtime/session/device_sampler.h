@@ -1,10 +1,12 @@
 // DeviceSampler: chooses the tokens of a step on the GPU by the engine's programs "sample" and
 // "resolve" (op/sampling.h), and brings them to the host a step later.
 //
-// Takes temperature, top-k, top-p, min-p, seeds, logit bias, excluded single tokens, a minimum
-// length and log-probabilities; penalties, lists of allowed tokens, longer bad words and grammars
-// are the host's. Owns its memory on both sides; at most two steps are under way. One thread at a
-// time; the device must be current.
+// Takes temperature, top-k, top-p, min-p, seeds, penalties, logit bias, lists of allowed tokens,
+// excluded single tokens, a minimum length and up to kMaxTopLogprobs log-probabilities; longer bad
+// words and grammars are the host's. Token counts and allowed tokens of a sequence lie in its slot
+// on the device: filled from its history when the slot is fresh, then counted on by the kernel.
+// Owns its memory on both sides; at most two steps are under way. One thread at a time; the device
+// must be current.
 #pragma once
 
 #include <array>
@@ -17,6 +19,7 @@
 #include "engine/engine_file.h"
 #include "op/sampling.h"
 #include "runtime/session/device_program.h"
+#include "runtime/session/sampler_slots.h"
 #include "runtime/session/session.h"
 
 namespace ramjet::runtime {
@@ -62,7 +65,8 @@ class DeviceSampler {
 
   SessionInfo info_;
   std::unique_ptr<DeviceProgram> sample_, resolve_;
-  device::cuda::DeviceBuffer memory_, chosen_, results_, none_;
+  device::cuda::DeviceBuffer memory_, chosen_, results_;
+  SamplerSlots slots_;
   size_t max_rows_ = 0, max_edits_ = 0;
   size_t params_at_ = 0, edits_at_ = 0, tops_at_ = 0;  // bytes
   std::array<Flight, 2> flights_;

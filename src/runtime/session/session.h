@@ -64,6 +64,11 @@ struct RowSampling {
   uint32_t index = 0;                // which of a request's n sequences
   std::span<const int32_t> history;  // prompt and output; the last may be a -1 - r as above
   int64_t prompt_tokens = 0;
+  /// Below max_batch_size; of the running sequences only this one has it. For what the session
+  /// keeps of a sequence from step to step.
+  int32_t slot = -1;
+  /// The first row with this slot: what was kept there is another's. History holds no names then.
+  bool fresh = false;
 };
 
 struct SampledRow {
