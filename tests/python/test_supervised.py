@@ -36,7 +36,7 @@ def executor_of(process):
             command = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if int(parent) == process.pid and command[1] == b"executor" and alive(entry.name):
+        if int(parent) == process.pid and b"executor" in command and alive(entry.name):
             return int(entry.name)
     return None
 
