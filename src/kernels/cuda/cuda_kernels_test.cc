@@ -156,6 +156,27 @@ TEST_P(GemmMatrix, DirectEpiloguesCompileWithinTheirBudgets) {
   EXPECT_EQ(result->log.find("serializ"), std::string::npos) << result->log;
 }
 
+TEST(GemmEpilogue, StaysInRegistersWhereItFits) {
+  const auto ways = [](const GemmSm90Config& c) {
+    return std::pair(gemm_sm90_fragments(c), gemm_sm90_direct(c));
+  };
+  const std::pair fragments(true, false), direct(false, true), rows(false, false);
+  GemmSm90Config config = gemm_config(true, 256, 1);  // with a residual
+  EXPECT_EQ(ways(config), fragments);
+  config.operands[0].dtype = DType::kF32;
+  EXPECT_EQ(ways(config), rows);
+  config.operands = {{.by_feature = true}};
+  EXPECT_EQ(ways(config), fragments);
+  config.block_t = 32;
+  EXPECT_EQ(ways(config), direct);
+  config.outputs = {DType::kF32};
+  EXPECT_EQ(ways(config), rows);
+  EXPECT_EQ(ways(gemm_config(true, 16, 1)), fragments);
+  EXPECT_EQ(ways(gemm_config(true, 8, 1)), rows) << "half a step of tokens";
+  EXPECT_EQ(ways(gemm_config(true, 64, 2)), fragments);
+  EXPECT_EQ(ways(gemm_config(true, 32, 2)), direct);
+}
+
 TEST(GemmEpilogue, OddSizesAndSeveralOutputsCompile) {
   if (auto version = device::cuda::nvrtc_version(); !version.ok()) {
     GTEST_SKIP() << version.error().message;

@@ -116,7 +116,8 @@ std::string epilogue_store(const GemmSm90Config& c) {
     for (int a = 0; a < c.accumulators; ++a) {
       body += fmt::format(
           "  float scale{0}[kCount];\n  load_elements(e.weight_scales, {1}, scale{0});\n"
-          "  for (int i = 0; i < kCount; ++i) acc[{0}][i] *= scale{0}[i] * token_scale;\n",
+          "  for (int i = 0; i < kCount; ++i) acc[{0}][i] = scaled(acc[{0}][i], scale{0}[i] * "
+          "token_scale);\n",
           a, scale_index(c, a));
     }
   }
@@ -171,8 +172,10 @@ std::string direct_functions(const GemmSm90Config& c) {
     }
   }
   for (int i = 0; i < a; ++i) {
-    inputs += fmt::format("acc[{}]", i);
-    if (c.fp8) inputs += fmt::format(" * (v.scales.of[which][{}] * token_scale)", i);
+    inputs +=
+        fmt::format(fmt::runtime(c.fp8 ? "scaled(acc[{0}], v.scales.of[which][{0}] * token_scale)"
+                                       : "acc[{0}]"),
+                    i);
     inputs += ", ";
   }
   for (size_t x = 0; x < c.operands.size(); ++x) inputs += fmt::format("v.x[which][{}], ", x);
@@ -200,7 +203,7 @@ std::string fragment_epilogue(const GemmSm90Config& c) {
     if (!c.fp8) continue;
     fields += fmt::format("  float scale{};\n", a);
     loads += fmt::format("  f.scale{} = e.weight_scales[{}];\n", a, scale_index(c, a));
-    body += fmt::format("  acc[{0}] *= f.scale{0} * token_scale;\n", a);
+    body += fmt::format("  acc[{0}] = scaled(acc[{0}], f.scale{0} * token_scale);\n", a);
   }
   for (size_t i = 0; i < c.operands.size(); ++i) {
     const GemmOperand& operand = c.operands[i];

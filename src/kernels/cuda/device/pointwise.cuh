@@ -4,6 +4,9 @@
 
 #include "types.cuh"
 
+/// A product that never becomes part of a fused multiply-add: whichever way an epilogue is done, it
+/// rounds alike.
+__device__ __forceinline__ float scaled(float a, float scale) { return __fmul_rn(a, scale); }
 __device__ __forceinline__ float pw_max(float a, float b) { return a != a || a > b ? a : b; }
 __device__ __forceinline__ float pw_min(float a, float b) { return a != a || a < b ? a : b; }
 __device__ __forceinline__ float pw_relu(float a) { return a != a || a > 0.0f ? a : 0.0f; }
