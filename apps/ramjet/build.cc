@@ -18,8 +18,26 @@ OrderedJson report_json(const BuildReport& report) {
   OrderedJson passes = OrderedJson::array();
   for (const PassTime& pass : report.passes)
     passes.push_back({{"name", pass.name}, {"ms", pass.ms}});
-  return {{"path", report.path},       {"bytes", report.bytes}, {"target", report.target},
-          {"seconds", report.seconds}, {"passes", passes},      {"tuned", report.tuned}};
+  OrderedJson json = {{"path", report.path},     {"bytes", report.bytes},
+                      {"target", report.target}, {"seconds", report.seconds},
+                      {"passes", passes},        {"tuned", report.tuned}};
+  for (const InvariantCost& cost : report.invariant_costs) {
+    json["batch_invariant"].push_back(
+        {{"tokens", cost.tokens}, {"us", cost.us}, {"free_us", cost.free_us}});
+  }
+  return json;
+}
+
+/// "batch-invariant: the kernels of a step of 1 token take 4.1 % longer (4.35 ms), of 64 .."
+std::string cost_text(const BuildReport& report) {
+  std::string text;
+  for (const InvariantCost& cost : report.invariant_costs) {
+    text += fmt::format(
+        "{} {} token{} {:.1f} % ({:.3f} ms)",
+        text.empty() ? "batch-invariant: more time in kernels than without, at" : ",", cost.tokens,
+        cost.tokens == 1 ? "" : "s", (cost.us / cost.free_us - 1) * 100, cost.us * 1e-3);
+  }
+  return text.empty() ? "" : text + (report.tuned ? "\n" : " by the cost model\n");
 }
 
 int build(BuildArguments& arguments) {
@@ -32,7 +50,8 @@ int build(BuildArguments& arguments) {
   }
   print_text(fmt::format("{}: {:.1f} MB for {}, {} in {:.2f} s\n", report->path,
                          static_cast<double>(report->bytes) * 1e-6, report->target,
-                         report->tuned ? "tuned" : "not tuned", report->seconds));
+                         report->tuned ? "tuned" : "not tuned", report->seconds) +
+             cost_text(*report));
   return 0;
 }
 

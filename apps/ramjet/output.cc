@@ -83,6 +83,8 @@ void add_build_options(CLI::App& command, BuildOptions& options) {
       "let an engine call cuBLASLt where it is faster (not supported yet)");
   command.add_flag_callback(
       "--no-tune", [&options] { options.tune = false; }, "choose kernels by the cost model");
+  command.add_flag("--batch-invariant", options.batch_invariant,
+                   "the same results alone, batched, chunked and from cached prefixes; slower");
   command
       .add_option_function<std::string>(
           "--dummy-weights",

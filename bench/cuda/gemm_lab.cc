@@ -1,6 +1,7 @@
 // The Hopper GEMM checked and timed on a GPU. Usage: gemm_lab [GROUP..] [OUT.json]
 // Groups: check, whole, cut (odd sizes), small, large, steps, cut_steps, engine (products of a
-// model); fp8 leaves out the others.
+// model), fixed and equal (K cut at fixed places: the cost; bits of every tile at any batch); fp8
+// leaves out the others.
 //
 // Each case: fresh random operands made on the device, a naive kernel as the oracle (poisoned
 // outputs, all elements compared), then a graph of launches over weight copies larger than L2.
@@ -8,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <set>
 #include <vector>
 
 #include "base/json.h"
@@ -96,6 +98,7 @@ struct Case {
   bool gated() const { return config.accumulators == 2; }
   bool residual() const { return !config.operands.empty(); }
   std::string kind() const {
+    if (config.segments > 0) return fmt::format("in {}", config.segments);
     if (config.slim && config.parts <= 1) return "slim";
     const std::string pair = config.cluster > 1 ? "x2" : "";
     if (config.parts > 1) return fmt::format("cut{}{}", config.parts, pair);
@@ -310,6 +313,69 @@ class Lab {
                     {"tbps", bytes / us * 1e-6}});
   }
 
+  /// Bits of every variant's rows against those of one, at several numbers of tokens.
+  void run_equal(const std::vector<GemmSm90Config>& variants) {
+    constexpr int kMost = 300;
+    const GemmSm90Config& g = variants[0];
+    const uint64_t size = g.fp8 ? 1 : 2, row = static_cast<uint64_t>(g.n / g.accumulators) * 2;
+    auto w = take(cu::DeviceBuffer::allocate(static_cast<uint64_t>(g.n * g.k) * size));
+    auto x = take(cu::DeviceBuffer::allocate(static_cast<uint64_t>(g.k) * kMost * size));
+    auto y = take(cu::DeviceBuffer::allocate(row * kMost));
+    auto scales = take(cu::DeviceBuffer::allocate(static_cast<uint64_t>(g.n + kMost) * 4));
+    auto workspace = take(cu::DeviceBuffer::allocate(512 << 20));
+    auto flags = take(cu::DeviceBuffer::allocate(8192));
+    auto count = take(cu::DeviceBuffer::allocate(4));
+    const char* fill = g.fp8 ? "fill_e4m3" : "fill_bf16";
+    call(fill, 2048, w.get(), static_cast<uint64_t>(g.n * g.k), uint64_t{7}, 1.0f);
+    call(fill, 2048, x.get(), static_cast<uint64_t>(g.k) * kMost, uint64_t{8}, 1.0f);
+    call("fill_f32", 64, scales.get(), static_cast<uint64_t>(g.n + kMost), uint64_t{9});
+    lab::check(flags.fill(0, stream_));
+    std::vector<std::byte> expected, got(row * kMost);
+    int runs = 0, unequal = 0;
+    for (const GemmSm90Config& c : variants) {
+      const auto compiled = take(kernels::compile_device_module(module_of(c), "sm_90a"));
+      auto module = take(cu::Module::load(compiled.cubin));
+      auto function = take(module.function("gemm_sm90", gemm_sm90_shared_bytes(c)));
+      for (const int tokens : {kMost, 1, 3, 8, 17, 64, 129, 256}) {
+        lab::check(y.fill(0xff, stream_));
+        lab::check(count.upload(std::as_bytes(std::span(&tokens, 1)), 0, stream_));
+        const int64_t tiles_t = (tokens + c.block_t - 1) / c.block_t;
+        const int64_t grid =
+            std::min<int64_t>(tiles_t * gemm_sm90_blocks_of_tile(c), info().multiprocessors);
+        cu::CuTensorMap map = tensor_map(c, x.get(), tokens);
+        uint64_t pointers[] = {w.get(),      workspace.get(),
+                               flags.get(),  count.get(),
+                               scales.get(), scales.get() + static_cast<uint64_t>(g.n) * 4,
+                               y.get()};
+        std::vector<void*> params = {&map};
+        for (int i = 0; i < 7; ++i) {
+          if (g.fp8 || (i != 4 && i != 5)) params.push_back(&pointers[i]);
+        }
+        cu::LaunchShape shape;
+        shape.grid[0] = static_cast<unsigned>(grid / c.cluster * c.cluster);
+        shape.block[0] = gemm_sm90_threads(c);
+        shape.cluster[0] = static_cast<unsigned>(c.cluster);
+        shape.shared_bytes = gemm_sm90_shared_bytes(c);
+        lab::check(cu::launch(function, shape, params, stream_));
+        lab::check(y.download(got, 0, stream_));
+        lab::check(stream_.synchronize());
+        if (expected.empty()) expected = got;
+        const bool same =
+            std::memcmp(got.data(), expected.data(), row * static_cast<uint64_t>(tokens)) == 0;
+        ++runs, unequal += !same;
+        if (!same) {
+          std::printf("  UNEQUAL: t%d%s%s, %d tokens\n", c.block_t, c.slim ? " slim" : "",
+                      c.cluster > 1 ? " cluster" : "", tokens);
+        }
+      }
+    }
+    failures_ += unequal;
+    std::printf("equal %s n=%ld k=%ld in %d%s: %d runs, %d unequal\n", g.fp8 ? "fp8" : "bf16",
+                static_cast<long>(g.n), static_cast<long>(g.k), g.segments,
+                g.accumulators == 2 ? " gated" : "", runs, unequal);
+    std::fflush(stdout);
+  }
+
   int failures() const { return failures_; }
 
  private:
@@ -502,10 +568,53 @@ void add_engine(std::vector<Case>& cases) {
   }
 }
 
+/// Every variant of a product whose K is cut into so many segments.
+std::vector<GemmSm90Config> fixed_variants(GemmSm90Config config, bool gated) {
+  std::vector<GemmSm90Config> variants;
+  for (const int block_t : {8, 16, 32, 64, 128, 256}) {
+    if (block_t == 256 && config.segments > 1) continue;
+    config.block_t = block_t;
+    variants.push_back(make_case(config, 1, gated).config);
+    if (block_t <= 16) variants.emplace_back(variants.back()).slim = true;
+    if (block_t >= 128) variants.emplace_back(variants.back()).cluster = 2;
+  }
+  return variants;
+}
+
+std::vector<std::vector<GemmSm90Config>> equal_sets() {
+  const auto set = [](int64_t n, int64_t k, bool fp8, bool gated) {
+    const int segments = kernels::cuda::gemm_sm90_segments(n, k, fp8);
+    return fixed_variants({.n = n, .k = k, .fp8 = fp8, .segments = segments}, gated);
+  };
+  return {set(6144, 4096, false, false), set(4096, 14336, false, false),
+          set(28672, 4096, false, true), set(28672, 4096, false, false),
+          set(1280, 1792, false, false), set(6144, 4096, true, false)};
+}
+
+/// What cutting at fixed places costs, by the number of parts.
+void add_fixed(std::vector<Case>& cases) {
+  const std::pair<int64_t, int64_t> shapes[] = {
+      {6144, 4096}, {4096, 4096}, {28672, 4096}, {4096, 14336}, {128256, 4096}};
+  for (const auto& [n, k] : shapes) {
+    const int usual = kernels::cuda::gemm_sm90_segments(n, k, false);
+    for (const int m : {1, 64, 4096}) {
+      if (m > 64 && n > 100000) continue;
+      for (const int segments : std::set<int>{0, 1, 2, 4, usual}) {
+        if (segments == 1 && n < 20000) continue;
+        GemmSm90Config config = {.n = n, .k = k, .block_t = best_block(m), .segments = segments};
+        if (m > 64) config.cluster = 2;
+        if (segments > 1) config.block_t = std::min(config.block_t, 128);
+        cases.push_back(make_case(config, m));
+      }
+    }
+  }
+}
+
 int run_lab(int argc, char** argv) {
   Lab lab;
   std::printf("%s, %d multiprocessors\n", lab.info().name.c_str(), lab.info().multiprocessors);
   std::vector<Case> cases;
+  std::vector<std::vector<GemmSm90Config>> sets;
   std::string out;
   bool only_fp8 = false;
   for (int i = 1; i < argc; ++i) {
@@ -516,6 +625,10 @@ int run_lab(int argc, char** argv) {
       add_small(cases);
     } else if (word == "large") {
       add_large(cases);
+    } else if (word == "fixed") {
+      add_fixed(cases);
+    } else if (word == "equal") {
+      sets = equal_sets();
     } else if (word == "engine") {
       add_engine(cases);
     } else if (word == "fp8") {
@@ -528,11 +641,15 @@ int run_lab(int argc, char** argv) {
       out = word;
     }
   }
-  if (cases.empty()) add_checks(cases), add_small(cases), add_large(cases);
+  if (cases.empty() && sets.empty()) add_checks(cases), add_small(cases), add_large(cases);
   if (only_fp8) std::erase_if(cases, [](const Case& c) { return !c.config.fp8; });
   std::vector<kernels::DeviceModule> modules;
   for (const Case& c : cases) modules.push_back(module_of(c.config));
+  for (const auto& set : sets) {
+    for (const GemmSm90Config& config : set) modules.push_back(module_of(config));
+  }
   lab::warm_compile(modules, "sm_90a");
+  for (const auto& set : sets) lab.run_equal(set);
   OrderedJson rows = OrderedJson::array();
   for (const Case& c : cases) {
     lab.run(c, rows);

@@ -45,6 +45,9 @@ struct BuildOptions {
   int max_seq_len = 0;  // 0: the model's own
   int max_num_tokens = 2048;
   bool tune = true;
+  /// Results of a token are the same bits alone, in any batch, in any chunk of a prompt, from
+  /// cached prefixes and after a pause: one order of sums for each op, somewhat slower.
+  bool batch_invariant = false;
   enum class Weights { kCheckpoint, kDummySeed, kDummyStored } weights = Weights::kCheckpoint;
   std::vector<std::string> disabled_passes;  // for tests and bisection
   /// Called with a stage and the share done, 0 to 1. May be empty.
@@ -56,6 +59,13 @@ struct PassTime {
   double ms = 0;
 };
 
+/// Microseconds that the kernels of a step take in a batch-invariant engine, and would without:
+/// those that the tactics were chosen by, measured or of the cost model.
+struct InvariantCost {
+  int64_t tokens = 0;
+  double us = 0, free_us = 0;
+};
+
 struct BuildReport {
   std::string path;
   uint64_t bytes = 0;
@@ -63,6 +73,7 @@ struct BuildReport {
   double seconds = 0;
   std::vector<PassTime> passes;
   bool tuned = false;
+  std::vector<InvariantCost> invariant_costs;  // of a batch-invariant engine for a GPU
 };
 
 /// Compiles `model` (a Hugging Face folder) into `engine_path`; the file appears whole or not at

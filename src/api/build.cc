@@ -47,6 +47,7 @@ Result<compiler::CompileOptions> compile_options(const BuildOptions& options) {
   // Timing another machine's kernels here would choose for the wrong machine.
   compile.tune = options.tune && (compile.target.name() == kernels::Target::host().name() ||
                                   (compile.target.is_gpu() && compile.target.runs_here()));
+  compile.batch_invariant = options.batch_invariant;
   compile.weights = options.weights;
   compile.disabled_passes = options.disabled_passes;
   compile.progress = options.progress;
@@ -58,10 +59,11 @@ std::string options_text(const BuildOptions& options) {
   for (const std::string& pass : options.disabled_passes) disabled += pass + ",";
   return fmt::format(
       "dtype={} quantize={} kv_dtype={} target={} tp={} pp={} max_batch_size={} max_seq_len={} "
-      "max_num_tokens={} tune={} weights={} disabled={}",
+      "max_num_tokens={} tune={} weights={} disabled={}{}",
       options.dtype, options.quantize, options.kv_dtype, options.target, options.tp, options.pp,
       options.max_batch_size, options.max_seq_len, options.max_num_tokens, options.tune,
-      static_cast<int>(options.weights), disabled);
+      static_cast<int>(options.weights), disabled,
+      options.batch_invariant ? " batch_invariant" : "");
 }
 
 Result<DType> activation_dtype(const BuildOptions& options, std::string_view checkpoint_dtype) {

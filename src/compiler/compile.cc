@@ -244,6 +244,7 @@ Result<BuildReport> compile(ir::Graph graph, const WeightSource& weights, engine
   BuildReport report{.path = path, .target = provenance.target, .passes = provenance.passes};
   report.passes.insert(report.passes.end(), phases.begin(), phases.end());
   report.tuned = context.tuned;
+  report.invariant_costs = context.invariant_costs;
   ASSIGN_OR_RETURN(report.bytes, writer.finish(manifest));
   report.seconds = SteadyClock::instance().now_s() - start;
   return report;

@@ -52,16 +52,24 @@ struct CompileOptions {
   WeightQuant quant = WeightQuant::kNone;  // of constant matmul weights
   std::vector<std::string> unquantized;    // sources of weights that fp8 leaves in floats
   bool tune = true;
+  bool batch_invariant = false;  // one order of sums an op, in every bucket
   BuildOptions::Weights weights = BuildOptions::Weights::kCheckpoint;
   std::vector<std::string> disabled_passes;
   int num_threads = 0;
   std::function<void(std::string_view stage, double share)> progress;
 };
 
+/// What a fixed order of sums costs up to a size: of the tactic chosen, and of the fastest.
+struct OrderCost {
+  int64_t upto = 0;
+  double us = 0, free_us = 0;
+};
+
 /// The tactics of a node, by the value of one of the program's symbols.
 struct NodeChoice {
   int16_t symbol = 0;
   std::vector<engine::TacticChoice> choices;  // as in engine::LaunchRecord
+  std::vector<OrderCost> costs;               // of a batch-invariant engine
 };
 
 /// What a pass may read beside the graph, and what it may tell those after it.
@@ -71,6 +79,7 @@ struct PassContext {
   bool tuned = false;
   std::string machine;           // that it was tuned on
   std::vector<PassTime> phases;  // of passes that have some, "tactics.time"
+  std::vector<InvariantCost> invariant_costs;
 };
 
 class Pass {

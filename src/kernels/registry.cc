@@ -134,7 +134,9 @@ const Tactic* named(std::span<const Tactic> table, std::string_view name) {
 
 }  // namespace
 
-std::vector<const Tactic*> find_tactics(const OpDesc& desc, const Target& target) {
+std::string own_sum_order(const OpDesc&, const Tactic& tactic) { return std::string(tactic.name); }
+
+std::vector<const Tactic*> find_tactics(const OpDesc& desc, const Target& target, bool invariant) {
   std::vector<const Tactic*> found;
   if (target.is_gpu()) {
     for (const auto table : cuda::tactic_tables()) add_candidates(table, desc, target, found);
@@ -143,6 +145,9 @@ std::vector<const Tactic*> find_tactics(const OpDesc& desc, const Target& target
   }
   std::stable_sort(found.begin(), found.end(),
                    [](const Tactic* a, const Tactic* b) { return a->priority > b->priority; });
+  if (!invariant) {
+    std::erase_if(found, [](const Tactic* tactic) { return tactic->invariant_only; });
+  }
   if (target.is_gpu()) return found;
   const Tactic* const oracle = reference_tactic(desc.op);
   if (oracle != nullptr && oracle->supports(desc)) found.push_back(oracle);

@@ -71,11 +71,21 @@ struct Tactic {
   /// Microseconds that the cost model expects with the symbols at these values; null: unknown.
   double (*cost_us)(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
                     std::span<const int64_t> symbols) = nullptr;
+  /// Names the order in which an element of the result is summed, if it depends on the desc alone:
+  /// tactics of one order give the same bits, whatever else is in the step. Null: the order follows
+  /// the batch, and a batch-invariant engine does without.
+  std::string (*sum_order)(const OpDesc& desc, const Tactic& tactic) = nullptr;
+  bool invariant_only = false;  // made for batch-invariant engines, slower than its kin
 };
+
+/// Tactic::sum_order of one that shares its order with no other: its name.
+std::string own_sum_order(const OpDesc& desc, const Tactic& tactic);
 
 /// Candidates for the op on the target, best priority first. On the CPU the reference tactic is the
 /// last, so the list is empty only for an op that has no CPU meaning; a GPU has no such fallback.
-std::vector<const Tactic*> find_tactics(const OpDesc& desc, const Target& target);
+/// `invariant`: those that are made for batch-invariant engines too.
+std::vector<const Tactic*> find_tactics(const OpDesc& desc, const Target& target,
+                                        bool invariant = false);
 /// The tactic an engine names; null if this build has none of that name.
 const Tactic* find_tactic(std::string_view name);
 /// The reference implementation of an op: naive, f32 inside, the oracle for all others.

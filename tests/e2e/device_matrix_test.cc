@@ -13,17 +13,20 @@ namespace {
 struct Case {
   const char* target;
   const char* quantize;
+  bool invariant = false;
 };
 
 class DeviceMatrix : public testing::TestWithParam<Case> {};
 
 TEST_P(DeviceMatrix, AWholeModelCompiles) {
-  const auto [target, quantize] = GetParam();
-  const std::string path = testing::TempDir() + "/matrix-" + target + "-" + quantize + ".engine";
+  const auto [target, quantize, invariant] = GetParam();
+  const std::string path = testing::TempDir() + "/matrix-" + target + "-" + quantize +
+                           (invariant ? "-invariant" : "") + ".engine";
   BuildOptions options;
   options.target = target;
   options.quantize = quantize;
   options.tune = false;
+  options.batch_invariant = invariant;
   options.max_num_tokens = 64;
   options.max_batch_size = 16;
   options.weights = BuildOptions::Weights::kDummySeed;
@@ -34,6 +37,7 @@ TEST_P(DeviceMatrix, AWholeModelCompiles) {
   ASSERT_TRUE(report.ok()) << report.error().message;
   EXPECT_EQ(report->target, target);
   EXPECT_FALSE(report->tuned);
+  EXPECT_EQ(report->invariant_costs.empty(), !invariant);
   const auto file = engine::EngineFile::open(path, engine::EngineFile::Verify::kChecksums);
   ASSERT_TRUE(file.ok()) << file.error().message;
   const engine::Manifest& manifest = file->manifest();
@@ -59,9 +63,11 @@ TEST_P(DeviceMatrix, AWholeModelCompiles) {
 
 INSTANTIATE_TEST_SUITE_P(Targets, DeviceMatrix,
                          testing::Values(Case{"sm_80", "none"}, Case{"sm_89", "none"},
-                                         Case{"sm_90a", "none"}),
+                                         Case{"sm_90a", "none"}, Case{"sm_80", "none", true},
+                                         Case{"sm_90a", "fp8", true}, Case{"sm_90a", "none", true}),
                          [](const auto& tested) {
-                           return std::string(tested.param.target) + "_" + tested.param.quantize;
+                           return std::string(tested.param.target) + "_" + tested.param.quantize +
+                                  (tested.param.invariant ? "_invariant" : "");
                          });
 
 }  // namespace

@@ -3,6 +3,7 @@
 // and serve only where nothing else does.
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "base/clock.h"
 #include "compiler/passes/passes.h"
@@ -25,8 +26,9 @@ struct NodeDesc {  // stays where it is: desc borrows from it
 /// Tactics that can run the node, the preferred first. Only a stored weight can be laid out, so a
 /// computed operand wants it row-major.
 std::vector<const Tactic*> candidates(const ir::Graph& graph, const ir::Node& node,
-                                      const kernels::OpDesc& desc, const kernels::Target& target) {
-  std::vector<const Tactic*> found = kernels::find_tactics(desc, target);
+                                      const kernels::OpDesc& desc, const CompileOptions& options) {
+  std::vector<const Tactic*> found =
+      kernels::find_tactics(desc, options.target, options.batch_invariant);
   const int operand = layout_operand(node.op);
   std::erase_if(found, [&](const Tactic* tactic) {
     if (tactic->weight_layout == "row_major") return false;
@@ -73,11 +75,11 @@ class Tactics final : public Pass {
   Result<bool> run(ir::Graph& graph, PassContext& context) override {
     const CompileOptions& options = *context.options;
     ASSIGN_OR_RETURN(const auto timer, make_timer(options));
-    Chooser chooser{timer.get(), std::nullopt};
+    Chooser chooser{timer.get(), std::nullopt, options.batch_invariant};
     if (options.target.is_gpu()) chooser.facts = kernels::device_facts(options.target);
     std::map<ir::NodeId, NodeDesc> descs;
     for (ir::NodeId id : graph.order()) {
-      RETURN_IF_ERROR(find_candidates(graph, id, options.target, descs[id]));
+      RETURN_IF_ERROR(find_candidates(graph, id, options, descs[id]));
     }
     RETURN_IF_ERROR(prepare(descs, chooser, context));
     const double start = SteadyClock::instance().now_s();
@@ -86,6 +88,7 @@ class Tactics final : public Pass {
       ASSIGN_OR_RETURN(NodeChoice chosen, choose_tactics(node.candidates, node.desc, chooser));
       graph.node(id).tactic = typical(chosen, graph);
       context.tuned |= chosen.choices[0].us > 0;
+      add_costs(chosen, graph, context);
       context.choices[id] = std::move(chosen);
       if (options.progress && timer) {
         options.progress("timing", ++done / static_cast<double>(descs.size()));
@@ -100,20 +103,38 @@ class Tactics final : public Pass {
   }
 
  private:
+  /// A node's share of what a fixed order costs steps of one token, of 64, and of as many as go.
+  static void add_costs(const NodeChoice& chosen, const ir::Graph& graph, PassContext& context) {
+    constexpr int64_t kBatch = 64;
+    if (chosen.costs.empty() || graph.symbols.empty()) return;
+    const int64_t most = graph.symbols[0].max;
+    if (context.invariant_costs.empty()) {
+      for (const int64_t tokens : std::set<int64_t>{1, std::min(kBatch, most), most}) {
+        context.invariant_costs.push_back({tokens});
+      }
+    }
+    for (InvariantCost& sum : context.invariant_costs) {
+      const auto holds = [&](const OrderCost& cost) { return sum.tokens <= cost.upto; };
+      auto cost = std::ranges::find_if(chosen.costs, holds);
+      if (cost == chosen.costs.end()) --cost;
+      sum.us += cost->us, sum.free_us += cost->free_us;
+    }
+  }
+
   static Status find_candidates(const ir::Graph& graph, ir::NodeId id,
-                                const kernels::Target& target, NodeDesc& node) {
+                                const CompileOptions& options, NodeDesc& node) {
     const ir::Node& n = graph.node(id);
     for (ir::ValueId v : n.inputs) node.inputs.push_back(graph.value(v).type);
     for (ir::ValueId v : n.outputs) node.outputs.push_back(graph.value(v).type);
     node.desc = {n.op, &n.attrs, node.inputs, node.outputs, graph.symbols};
-    node.candidates = candidates(graph, n, node.desc, target);
+    node.candidates = candidates(graph, n, node.desc, options);
     if (!node.candidates.empty()) return ok_status();
     std::string shapes;
     for (const TensorType& type : node.inputs) {
       shapes += (shapes.empty() ? "" : ", ") + type_text(type, graph.symbols);
     }
     return unsupported("no kernel for {} '{}' of {} on {}", op_name(n.op), n.name, shapes,
-                       target.name());
+                       options.target.name());
   }
 
   /// Tells the timer of everything, so that it compiles in parallel.

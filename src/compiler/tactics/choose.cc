@@ -49,25 +49,45 @@ bool has_cost_model(Candidates candidates) {
                      [](const Tactic* tactic) { return tactic->cost_us != nullptr; });
 }
 
+/// What all choices of a node share, by candidate: the weight's layout and, where it is wanted,
+/// the order of sums. Empty: the candidate is not to be chosen.
+std::vector<std::string> kinds_of(Candidates candidates, const kernels::OpDesc& desc,
+                                  bool one_order) {
+  std::vector<std::string> kinds;
+  for (const Tactic* tactic : candidates) {
+    std::string kind(tactic->weight_layout);
+    if (one_order && tactic->sum_order != nullptr) kind += "|" + tactic->sum_order(desc, *tactic);
+    const bool left_out = one_order ? tactic->sum_order == nullptr : tactic->invariant_only;
+    kinds.push_back(left_out ? "" : std::move(kind));
+  }
+  return kinds;
+}
+
 /// One row a bucket, with what the cost model expects.
 std::vector<Row> expected_rows(Candidates candidates, const kernels::OpDesc& desc,
                                const Chooser& chooser) {
   const int16_t symbol = choice_symbol(desc);
   const int64_t most = desc.symbols.empty() ? 1 : desc.symbols[static_cast<size_t>(symbol)].max;
   const bool model = chooser.facts && has_cost_model(candidates);
+  const std::vector<std::string> kinds = kinds_of(candidates, desc, chooser.one_order);
   std::vector<Row> rows;
   for (int64_t upto : buckets(most, chooser.facts.has_value())) {
     Row row{upto, symbols_at(desc.symbols, upto), Times(candidates.size()), {}};
-    double best = 0;
+    double best = 0, best_chosen = 0;  // of all, and of those that may be chosen
+    const auto take = [](double& least, double us) {
+      least = least == 0 ? us : std::min(least, us);
+    };
     for (size_t i = 0; model && i < candidates.size(); ++i) {
       if (candidates[i]->cost_us == nullptr) continue;
       double& us = row.times[i].us;
       us = candidates[i]->cost_us(desc, *candidates[i], *chooser.facts, row.values);
-      best = best == 0 ? us : std::min(best, us);
+      take(best, us);
+      if (!kinds[i].empty()) take(best_chosen, us);
     }
     for (size_t i = 0; model && i < candidates.size(); ++i) {
       Time& time = row.times[i];
-      time.hopeful = time.us == 0 || time.us <= kExpectedHopeless * best;
+      const double rival = kinds[i].empty() ? best : best_chosen;
+      time.hopeful = time.us == 0 || time.us <= kExpectedHopeless * rival;
       if (time.us == 0) time.us = kUnknown * best;
     }
     rows.push_back(std::move(row));
@@ -122,37 +142,48 @@ Result<bool> time_row(Candidates candidates, const kernels::OpDesc& desc, const 
   return true;
 }
 
-size_t fastest(Candidates candidates, const Times& times, std::string_view layout) {
+using Kinds = std::span<const std::string>;
+
+size_t fastest(Candidates candidates, Kinds kinds, const Times& times, std::string_view kind) {
   std::optional<size_t> best;
   for (size_t i = 0; i < candidates.size(); ++i) {
-    if (candidates[i]->weight_layout != layout) continue;
+    if (kinds[i] != kind) continue;
     const double noise = times[i].measured && candidates[i]->cost_us == nullptr ? kNoise : 1;
     if (!best || times[i].us < noise * times[*best].us) best = i;
   }
   return *best;
 }
 
-/// The layout with the lowest sum of logarithms of its best times; ties go to the first.
-std::string_view best_layout(Candidates candidates, std::span<const Row> rows) {
+/// The kind with the lowest sum of logarithms of its best times; ties go to the first.
+std::string_view best_kind(Candidates candidates, Kinds kinds, std::span<const Row> rows) {
   std::map<std::string_view, double> score;
-  for (const Tactic* tactic : candidates) {
-    if (score.contains(tactic->weight_layout)) continue;
+  std::string_view best;
+  for (const std::string& kind : kinds) {
+    if (kind.empty() || score.contains(kind)) continue;
+    if (best.empty()) best = kind;
     double sum = 0;
     for (const Row& row : rows) {
-      sum += std::log(row.times[fastest(candidates, row.times, tactic->weight_layout)].us);
+      sum += std::log(row.times[fastest(candidates, kinds, row.times, kind)].us);
     }
-    score[tactic->weight_layout] = sum;
+    score[kind] = sum;
   }
-  std::string_view best = candidates[0]->weight_layout;
   const double noise = std::log(kNoise) * static_cast<double>(rows.size());
-  for (const auto& [layout, sum] : score) {
-    if (sum < score[best] + noise) best = layout;
+  for (const auto& [kind, sum] : score) {
+    if (sum < score[best] + noise) best = kind;
   }
   return best;
 }
 
-engine::TacticChoice choice(Candidates candidates, const Row& row, std::string_view layout) {
-  const size_t best = fastest(candidates, row.times, layout);
+/// What the order of sums costs in a bucket where `chosen` runs.
+OrderCost order_cost(Candidates candidates, const Row& row, size_t chosen) {
+  OrderCost cost{row.upto, row.times[chosen].us, row.times[chosen].us};
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    if (!candidates[i]->invariant_only) cost.free_us = std::min(cost.free_us, row.times[i].us);
+  }
+  return cost;
+}
+
+engine::TacticChoice choice(Candidates candidates, const Row& row, size_t best) {
   engine::TacticChoice result{row.upto, std::string(candidates[best]->name), 0, {}, {}};
   if (row.times[best].measured) result.us = row.times[best].us;
   for (size_t i = 0; i < candidates.size(); ++i) {
@@ -212,7 +243,13 @@ std::vector<TimingJob> timing_jobs(Candidates candidates, const kernels::OpDesc&
 
 Result<NodeChoice> choose_tactics(Candidates candidates, const kernels::OpDesc& desc,
                                   const Chooser& chooser) {
-  NodeChoice result{choice_symbol(desc), {}};
+  NodeChoice result{choice_symbol(desc), {}, {}};
+  const std::vector<std::string> kinds = kinds_of(candidates, desc, chooser.one_order);
+  const auto first = std::ranges::find_if(kinds, [](const auto& kind) { return !kind.empty(); });
+  if (first == kinds.end()) {
+    return unsupported("no tactic of {} has an order of sums that is the same in every batch",
+                       op_name(desc.op));
+  }
   std::vector<Row> rows = expected_rows(candidates, desc, chooser);
   const bool timed = is_timed(candidates, desc, chooser);
   const bool model = chooser.facts && candidates.size() > 1 && has_cost_model(candidates);
@@ -224,15 +261,18 @@ Result<NodeChoice> choose_tactics(Candidates candidates, const kernels::OpDesc& 
     if (!measured) break;
   }
   if (done == 0 && !model) {
-    result.choices = {{rows.back().upto, std::string(candidates[0]->name), 0, {}, {}}};
+    const auto preferred = static_cast<size_t>(first - kinds.begin());
+    result.choices = {{rows.back().upto, std::string(candidates[preferred]->name), 0, {}, {}}};
     return result;
   }
   // Shapes beyond the budget run what the model says, or what won at the largest that was timed.
   const int64_t most = rows.back().upto;
   if (!model) rows.resize(done);
-  const std::string_view layout = best_layout(candidates, rows);
+  const std::string_view kind = best_kind(candidates, kinds, rows);
   for (const Row& row : rows) {
-    engine::TacticChoice made = choice(candidates, row, layout);
+    const size_t best = fastest(candidates, kinds, row.times, kind);
+    if (chooser.one_order) result.costs.push_back(order_cost(candidates, row, best));
+    engine::TacticChoice made = choice(candidates, row, best);
     // Ranges that nothing was measured in are one where they choose alike.
     const auto silent = [](const engine::TacticChoice& c) { return c.candidates.empty(); };
     const bool same = !result.choices.empty() && silent(made) && silent(result.choices.back()) &&

@@ -2,7 +2,8 @@
 // model of a GPU's tactics, else by priority.
 //
 // All choices of a node use one weight layout: the one whose best tactics are fastest on
-// (geometric) average over the buckets.
+// (geometric) average over the buckets. For a batch-invariant engine they also have one order of
+// sums; tactics whose order follows the batch are looked at only to tell what that costs.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,7 @@ namespace ramjet::compiler {
 struct Chooser {
   TacticTimer* timer = nullptr;               // null: nothing is timed
   std::optional<kernels::DeviceFacts> facts;  // of a GPU target
+  bool one_order = false;                     // all choices of a node sum in one order
 };
 
 /// Sizes that get a choice of their own, up to `most`, that value last: 1, 2, 4, 8, .. and, where
@@ -33,7 +35,7 @@ int16_t choice_symbol(const kernels::OpDesc& desc);
 std::vector<TimingJob> timing_jobs(std::span<const kernels::Tactic* const> candidates,
                                    const kernels::OpDesc& desc, const Chooser& chooser);
 
-/// Errors: those of the timer.
+/// Errors: those of the timer; kUnsupported where one order is wanted and no candidate has one.
 Result<NodeChoice> choose_tactics(std::span<const kernels::Tactic* const> candidates,
                                   const kernels::OpDesc& desc, const Chooser& chooser);
 

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "compiler/tactics/device_timer.h"
 #include "compiler/tactics/timing_cache.h"
@@ -49,6 +50,63 @@ NodeChoice choose(const kernels::OpDesc& desc, TacticTimer* timer = nullptr) {
   auto choice = choose_tactics(found, desc, {timer, kernels::DeviceFacts{}});
   EXPECT_TRUE(choice.ok()) << (choice.ok() ? "" : choice.error().message);
   return choice.ok() ? std::move(*choice) : NodeChoice{};
+}
+
+TEST(OneOrder, EveryBucketSumsAlike) {
+  const kernels::Target target{kernels::Isa::kScalar, 90};
+  for (const MatmulCase& product :
+       {MatmulCase(28672, 8192), MatmulCase(4096, 4096), MatmulCase(6144, 4096, 0, DType::kF8E4M3),
+        MatmulCase(1000, 72), MatmulCase(64, 64, 0, DType::kF32)}) {
+    const kernels::OpDesc desc = product.desc();
+    const auto found = kernels::find_tactics(desc, target, true);
+    const auto choice = choose_tactics(found, desc, {nullptr, kernels::DeviceFacts{}, true});
+    ASSERT_TRUE(choice.ok()) << choice.error().message;
+    std::set<std::string> orders;
+    for (const engine::TacticChoice& each : choice->choices) {
+      const kernels::Tactic* tactic = kernels::find_tactic(each.tactic);
+      ASSERT_NE(tactic->sum_order, nullptr) << each.tactic;
+      orders.insert(tactic->sum_order(desc, *tactic));
+    }
+    EXPECT_EQ(orders.size(), 1u);
+    EXPECT_EQ(choice->choices.back().upto, 8192);
+    ASSERT_FALSE(choice->costs.empty());
+    for (const OrderCost& cost : choice->costs) {
+      EXPECT_GT(cost.free_us, 0);
+      EXPECT_GE(cost.us, cost.free_us) << cost.upto;
+    }
+  }
+}
+
+template <int kUs>
+double always(const kernels::OpDesc&, const kernels::Tactic&, const kernels::DeviceFacts&,
+              std::span<const int64_t>) {
+  return kUs;
+}
+
+TEST(OneOrder, ATacticWithoutOneIsNeverChosen) {
+  const MatmulCase product(4096, 4096);
+  kernels::Tactic varies{.name = "varies", .cost_us = always<1>};
+  kernels::Tactic slow{.name = "slow", .cost_us = always<9>};
+  const kernels::Tactic* const both[] = {&varies, &slow};
+  const Chooser chooser{nullptr, kernels::DeviceFacts{}, true};
+  const auto none = choose_tactics(both, product.desc(), chooser);
+  ASSERT_FALSE(none.ok());
+  EXPECT_EQ(none.error().code, ErrorCode::kUnsupported);
+  slow.sum_order = kernels::own_sum_order;
+  const auto choice = choose_tactics(both, product.desc(), chooser);
+  ASSERT_TRUE(choice.ok()) << choice.error().message;
+  EXPECT_EQ(text_of(*choice), "8192 slow");
+  EXPECT_EQ(choice->costs[0].us, 9);
+  EXPECT_EQ(choice->costs[0].free_us, 1);
+}
+
+TEST(OneOrder, WhatIsMadeForItIsNoCandidateWithout) {
+  const MatmulCase product(4096, 4096);
+  const kernels::OpDesc desc = product.desc();
+  const kernels::Target target{kernels::Isa::kScalar, 90};
+  for (const kernels::Tactic* tactic : kernels::find_tactics(desc, target)) {
+    EXPECT_FALSE(tactic->invariant_only) << tactic->name;
+  }
 }
 
 TEST(CostModel, TilesOfTokensFollowTheBatch) {

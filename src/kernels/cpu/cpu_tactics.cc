@@ -25,26 +25,56 @@ constexpr Tactic row_op(std::string_view name, OpKind op, Isa isa, bool (*suppor
           .isa = isa,
           .priority = isa == Isa::kAvx2 ? kAvx2 : kAvx512,
           .supports = supports,
-          .run = run};
+          .run = run,
+          .sum_order = own_sum_order};
+}
+
+/// Every matmul of an instruction set sums in the order of k: alike in each layout, for any rows.
+std::string matmul_order(const OpDesc&, const Tactic& tactic) {
+  return Target{tactic.isa}.name() + ".k";
+}
+struct MatmulEntry {
+  Isa isa;
+  int priority;
+  std::string_view layout;
+};
+constexpr Tactic matmul(std::string_view name, MatmulEntry entry, bool (*supports)(const OpDesc&),
+                        CpuKernel run) {
+  return {.name = name,
+          .op = OpKind::kMatmul,
+          .isa = entry.isa,
+          .priority = entry.priority,
+          .supports = supports,
+          .workspace_bytes = entry.isa == Isa::kAmx ? amx_workspace : nullptr,
+          .weight_layout = entry.layout,
+          .run = run,
+          .sum_order = matmul_order};
+}
+constexpr Tactic attention(std::string_view name, Isa isa, bool (*supports)(const OpDesc&),
+                           CpuKernel run) {
+  Tactic made = row_op(name, OpKind::kPagedAttention, isa, supports, run);
+  if (isa == Isa::kAmx) made.priority = kAmx;
+  made.workspace_bytes = attention_workspace;
+  return made;
 }
 
 constexpr std::array kTactics = {
-    Tactic{"cpu.amx.matmul_n16k2.v1", OpKind::kMatmul, Isa::kAmx, kAmx + kPacked, amx_bf16,
-           amx_workspace, kPairedLayout, amx::matmul_paired},
-    Tactic{"cpu.amx.matmul_n16.v1", OpKind::kMatmul, Isa::kAmx, kAmx + kPacked, amx_eight_bits,
-           amx_workspace, kPlainLayout, amx::matmul_plain},
-    Tactic{"cpu.avx2.matmul_n16k2.v1", OpKind::kMatmul, Isa::kAvx2, kAvx2 + kPacked, bf16_weights,
-           nullptr, kPairedLayout, avx2::matmul_paired},
-    Tactic{"cpu.avx2.matmul_n16.v1", OpKind::kMatmul, Isa::kAvx2, kAvx2 + kPacked, plain_weights,
-           nullptr, kPlainLayout, avx2::matmul_plain},
-    Tactic{"cpu.avx2.matmul_row_major.v1", OpKind::kMatmul, Isa::kAvx2, kAvx2, row_major_matmul_ok,
-           nullptr, "row_major", avx2::matmul_row_major},
-    Tactic{"cpu.avx512.matmul_n16k2.v1", OpKind::kMatmul, Isa::kAvx512, kAvx512 + kPacked,
-           bf16_weights, nullptr, kPairedLayout, avx512::matmul_paired},
-    Tactic{"cpu.avx512.matmul_n16.v1", OpKind::kMatmul, Isa::kAvx512, kAvx512 + kPacked,
-           plain_weights, nullptr, kPlainLayout, avx512::matmul_plain},
-    Tactic{"cpu.avx512.matmul_row_major.v1", OpKind::kMatmul, Isa::kAvx512, kAvx512,
-           row_major_matmul_ok, nullptr, "row_major", avx512::matmul_row_major},
+    matmul("cpu.amx.matmul_n16k2.v1", {Isa::kAmx, kAmx + kPacked, kPairedLayout}, amx_bf16,
+           amx::matmul_paired),
+    matmul("cpu.amx.matmul_n16.v1", {Isa::kAmx, kAmx + kPacked, kPlainLayout}, amx_eight_bits,
+           amx::matmul_plain),
+    matmul("cpu.avx2.matmul_n16k2.v1", {Isa::kAvx2, kAvx2 + kPacked, kPairedLayout}, bf16_weights,
+           avx2::matmul_paired),
+    matmul("cpu.avx2.matmul_n16.v1", {Isa::kAvx2, kAvx2 + kPacked, kPlainLayout}, plain_weights,
+           avx2::matmul_plain),
+    matmul("cpu.avx2.matmul_row_major.v1", {Isa::kAvx2, kAvx2, "row_major"}, row_major_matmul_ok,
+           avx2::matmul_row_major),
+    matmul("cpu.avx512.matmul_n16k2.v1", {Isa::kAvx512, kAvx512 + kPacked, kPairedLayout},
+           bf16_weights, avx512::matmul_paired),
+    matmul("cpu.avx512.matmul_n16.v1", {Isa::kAvx512, kAvx512 + kPacked, kPlainLayout},
+           plain_weights, avx512::matmul_plain),
+    matmul("cpu.avx512.matmul_row_major.v1", {Isa::kAvx512, kAvx512, "row_major"},
+           row_major_matmul_ok, avx512::matmul_row_major),
     row_op("cpu.avx2.pointwise.v1", OpKind::kPointwise, Isa::kAvx2, pointwise_ok, avx2::pointwise),
     row_op("cpu.avx2.norm.v1", OpKind::kNorm, Isa::kAvx2, norm_ok, avx2::norm),
     row_op("cpu.avx2.add_norm.v1", OpKind::kAddNorm, Isa::kAvx2, add_norm_ok, avx2::add_norm),
@@ -58,8 +88,7 @@ constexpr std::array kTactics = {
     row_op("cpu.avx2.kv_append.v1", OpKind::kKvAppend, Isa::kAvx2, kv_append_ok, avx2::kv_append),
     row_op("cpu.avx2.qkv_rope_append.v1", OpKind::kQkvRopeAppend, Isa::kAvx2, qkv_ok,
            avx2::qkv_rope_append),
-    Tactic{"cpu.avx2.paged_attention.v1", OpKind::kPagedAttention, Isa::kAvx2, kAvx2, attention_ok,
-           attention_workspace, "row_major", avx2::paged_attention},
+    attention("cpu.avx2.paged_attention.v1", Isa::kAvx2, attention_ok, avx2::paged_attention),
     row_op("cpu.avx512.pointwise.v1", OpKind::kPointwise, Isa::kAvx512, pointwise_ok,
            avx512::pointwise),
     row_op("cpu.avx512.norm.v1", OpKind::kNorm, Isa::kAvx512, norm_ok, avx512::norm),
@@ -77,10 +106,8 @@ constexpr std::array kTactics = {
            avx512::kv_append),
     row_op("cpu.avx512.qkv_rope_append.v1", OpKind::kQkvRopeAppend, Isa::kAvx512, qkv_ok,
            avx512::qkv_rope_append),
-    Tactic{"cpu.avx512.paged_attention.v1", OpKind::kPagedAttention, Isa::kAvx512, kAvx512,
-           attention_ok, attention_workspace, "row_major", avx512::paged_attention},
-    Tactic{"cpu.amx.paged_attention.v1", OpKind::kPagedAttention, Isa::kAmx, kAmx, amx_attention_ok,
-           attention_workspace, "row_major", amx::paged_attention},
+    attention("cpu.avx512.paged_attention.v1", Isa::kAvx512, attention_ok, avx512::paged_attention),
+    attention("cpu.amx.paged_attention.v1", Isa::kAmx, amx_attention_ok, amx::paged_attention),
 };
 
 }  // namespace

@@ -174,9 +174,12 @@ bool by_tensor_map(const AttentionDesc& d, int64_t keys) {
                           (keys % d.block_tokens == 0 || d.block_tokens % keys == 0));
 }
 
-/// Keys and values by blocks of the cache, and queries by tokens.
-void add_maps(const OpDesc& desc, int64_t pad, int64_t page_rows, DeviceLaunch& launch) {
-  constexpr int64_t kBoxColumns = 64, kBoxQueries = 64;
+/// Keys and values by blocks of the cache, and queries by tokens, of so many heads a tile.
+struct MapShape {
+  int64_t pad, page_rows, heads;
+};
+void add_maps(const OpDesc& desc, const MapShape& shape, DeviceLaunch& launch) {
+  constexpr int64_t kBoxColumns = 64, kBoxRows = 64;
   const AttentionDesc& d = attention_of(desc);
   const bool fp8 = fp8_cache(d);  // whole rows, as they lie
   const int64_t row = d.head_dim * 2, rows = 2 * d.num_kv_heads * d.block_tokens;
@@ -185,20 +188,22 @@ void add_maps(const OpDesc& desc, int64_t pad, int64_t page_rows, DeviceLaunch& 
                   .dtype = d.kv_dtype,
                   .extents = {d.head_dim, rows, -1},
                   .strides = {cell, rows * cell},
-                  .box = {fp8 ? pad : kBoxColumns, page_rows, 1},
+                  .box = {fp8 ? shape.pad : kBoxColumns, shape.page_rows, 1},
                   .swizzle_bytes = fp8 ? 0 : 128},
                  {.base = LaunchArg::input(0),
                   .dtype = DType::kBf16,
                   .extents = {d.head_dim, d.num_heads, desc.inputs[0].dims[0]},
                   .strides = {row, d.num_heads * row},
-                  .box = {kBoxColumns, 1, kBoxQueries},
+                  .box = {kBoxColumns, shape.heads, kBoxRows / shape.heads},
                   .swizzle_bytes = 128}};
   launch.args.push_back(LaunchArg::tensor_map(0));
   launch.args.push_back(LaunchArg::tensor_map(1));
 }
 
-void add_prefill(const OpDesc& desc, const DeviceFacts& facts, DevicePlan& plan) {
+/// `all`: the sequences of one query too, with the heads of a KV head in one tile.
+void add_prefill(const OpDesc& desc, const DeviceFacts& facts, bool all, DevicePlan& plan) {
   constexpr int64_t kStages = 2, kRows = 128, kAlignment = 1024, kShared = 227 << 10, kRest = 1024;
+  constexpr int64_t kSplitKeys = 2048;
   const AttentionDesc& d = attention_of(desc);
   const bool fp8 = fp8_cache(d);
   const int64_t pad = d.head_dim <= 64 ? 64 : d.head_dim <= 128 ? 128 : 256;
@@ -209,7 +214,7 @@ void add_prefill(const OpDesc& desc, const DeviceFacts& facts, DevicePlan& plan)
   const int64_t tiles = (queries * kRows + 2 * kStages * keys) * pad * 2 + kAlignment;
   const int64_t rest = kShared - tiles - kRest - sequences_symbol(desc)->max * 4;
   const int64_t raw = fp8 ? std::clamp<int64_t>(rest / (keys * pad), 1, 4) : 0;
-  plan.modules.push_back(module_of(desc, "attention_prefill", 2));
+  plan.modules.push_back(module_of(desc, "attention_prefill", all ? 0 : 2));
   DeviceModule& module = plan.modules.back();
   const char* const type = fp8 ? "f16.f16" : "bf16.bf16";
   module.source = "#include \"hopper.cuh\"\n" + wgmma_function("wgmma_scores", keys, false, type) +
@@ -224,8 +229,23 @@ void add_prefill(const OpDesc& desc, const DeviceFacts& facts, DevicePlan& plan)
   launch.grid[0] = facts.multiprocessors;
   launch.block = 384;
   launch.shared_bytes = static_cast<uint32_t>(tiles + raw * keys * pad);
-  launch.when = LaunchWhen::kAnyMany;
-  if (mapped) add_maps(desc, pad, page_rows, launch);
+  launch.when = all ? LaunchWhen::kAlways : LaunchWhen::kAnyMany;
+  // A window has few keys, and 256 dimensions no registers for the addition.
+  const bool splits = all && d.window == 0 && pad <= 128;
+  const int64_t split = splits ? kSplitKeys / keys : 0;
+  const int64_t slots = int64_t{2} * facts.multiprocessors;
+  define(module, "SPLIT_TILES", split);
+  define(module, "SPLIT_SLOTS", slots);
+  if (split > 0) {
+    const int64_t heads = d.num_kv_heads;
+    launch.args.push_back(LaunchArg::workspace(plan.workspace_bytes));
+    launch.args.push_back(LaunchArg::flags());
+    plan.workspace_bytes += (slots + facts.multiprocessors) * 256 * (pad / 8 + 1) * 16;
+    plan.flags_bytes = sequences_symbol(desc)->max * heads * 2 * 4;
+  }
+  if (mapped) {
+    add_maps(desc, {pad, page_rows, all ? d.num_heads / d.num_kv_heads : 1}, launch);
+  }
   plan.launches.push_back(std::move(launch));
 }
 
@@ -240,11 +260,20 @@ void plan_split(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, Dev
 void plan_sm90(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
                DevicePlan& plan) {
   add_decode(desc, facts, tactic.variant, plan);
-  add_prefill(desc, facts, plan);
+  add_prefill(desc, facts, false, plan);
+}
+void plan_fixed(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, DevicePlan& plan) {
+  add_prefill(desc, facts, true, plan);
 }
 bool supports_sm90(const OpDesc& desc) {
   constexpr int64_t kMost = 4096;  // sequences: shared memory is fuller here
   return (supports_bf16(desc) || supports_fp8(desc)) && sequences_symbol(desc)->max <= kMost;
+}
+
+bool supports_fixed(const OpDesc& desc) {
+  constexpr int64_t kMostHeads = 64;  // of a KV head
+  const AttentionDesc& d = attention_of(desc);
+  return supports_sm90(desc) && d.num_heads / d.num_kv_heads <= kMostHeads;
 }
 
 constexpr Tactic kTactics[] = {
@@ -283,7 +312,17 @@ constexpr Tactic kTactics[] = {
      .supports = supports_any,
      .sm = 80,
      .plan = plan_any,
-     .cost_us = attention_any_cost},
+     .cost_us = attention_any_cost,
+     .sum_order = own_sum_order},
+    {.name = "cuda.attention_sm90_fixed.v1",
+     .op = OpKind::kPagedAttention,
+     .priority = 18,
+     .supports = supports_fixed,
+     .sm = 90,
+     .plan = plan_fixed,
+     .cost_us = attention_fixed_cost,
+     .sum_order = own_sum_order,
+     .invariant_only = true},
 };
 
 }  // namespace

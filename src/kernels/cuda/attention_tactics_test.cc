@@ -71,7 +71,10 @@ void expect_compiles(const DevicePlan& plan, const char* arch, std::set<std::str
     EXPECT_LE(registers * static_cast<int>(launch.block), 65536) << result->log;
     // 256 dimensions of sums and queries fill the registers to the last.
     const bool full = module.name.find("_d256_") != std::string::npos;
-    const int most = !full ? 0 : module.name.starts_with("attention_decode") ? 128 : 32;
+    // Adding splits takes a few more than the copying warpgroup leaves.
+    const int most = !full ? (launch.when == LaunchWhen::kAlways ? 16 : 0)
+                     : module.name.starts_with("attention_decode") ? 128
+                                                                   : 32;
     EXPECT_LE(number_in(result->log, "(\\d+) bytes spill stores"), most)
         << module.name << result->log;
     EXPECT_EQ(result->log.find("C7508"), std::string::npos) << "setmaxnreg ignored";
@@ -113,6 +116,11 @@ TEST(AttentionPlan, OneQueryAndManyAreServedApart) {
     if (!tactic.supports(desc) || tactic.priority < 10) continue;
     DevicePlan plan;
     tactic.plan(desc, tactic, DeviceFacts{}, plan);
+    if (tactic.invariant_only) {  // one kernel for all, so that a token's sums do not differ
+      ASSERT_EQ(plan.launches.size(), 1u);
+      EXPECT_EQ(plan.launches[0].when, LaunchWhen::kAlways);
+      continue;
+    }
     ASSERT_EQ(plan.launches.size(), 2u);
     EXPECT_EQ(plan.launches[0].when, LaunchWhen::kAnySingle);
     EXPECT_EQ(plan.launches[1].when, LaunchWhen::kAnyMany);

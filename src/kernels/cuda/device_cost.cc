@@ -103,6 +103,9 @@ double gemm_sm90_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFact
   const bool early = tile <= 32 || b.dtype == DType::kF8E4M3;
   if (slim) us += 0.02 * us * static_cast<double>(tile) / 64 - (early ? 0.7 : 0);
   if (cluster) us = tokens > 256 ? us + 1 : 1.15 * us + 1;
+  // Segments are summed from zero each, and more sums meet.
+  constexpr double kSegments = 1.03;
+  if ((tactic.variant & kGemmFixedBit) != 0) us *= kSegments;
   return us;
 }
 
@@ -124,6 +127,16 @@ double attention_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFact
       std::max(work.bytes / facts.tbps, work.flops / (share * facts.bf16_tflops)) * 1e-6;
   // Prompts alone do not tell the two apart, but beside them any number of sequences decodes.
   return cluster ? 4 * us : us;
+}
+
+double attention_fixed_cost(const OpDesc& desc, const Tactic&, const DeviceFacts& facts,
+                            std::span<const int64_t> symbols) {
+  const OpWork work = op_work(desc, symbols);
+  constexpr double kShare = 0.65, kUsOfKey = 0.01;  // a block reads a sequence's keys by itself
+  const BatchShape batch = batch_shape(desc, symbols);
+  const double alone = batch.queries == 1 ? kUsOfKey * static_cast<double>(batch.keys) : 0;
+  return kLaunchUs + std::max({alone, work.bytes / (0.85 * facts.tbps) * 1e-6,
+                               work.flops / (kShare * facts.bf16_tflops) * 1e-6});
 }
 
 double attention_split_cost(const OpDesc& desc, const Tactic&, const DeviceFacts& facts,

@@ -19,6 +19,8 @@ double gemm_sm90_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFact
 /// of any shape does that part, or everything.
 double attention_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
                       std::span<const int64_t> symbols);
+double attention_fixed_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
+                            std::span<const int64_t> symbols);
 double attention_split_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
                             std::span<const int64_t> symbols);
 double attention_any_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,

@@ -259,6 +259,20 @@ bool gemm_sm90_direct(const GemmSm90Config& c) {
          (c.accumulators == 1 || c.block_t <= 32) && c.parts <= 1;
 }
 
+int gemm_sm90_segments(int64_t n, int64_t k, bool fp8) {
+  constexpr int64_t kBlocks = 132, kMost = 8, kLeastRun = 4;  // k blocks
+  constexpr int64_t kJoin = 3;                                // of sums, in the time of k blocks
+  const int64_t tiles = ceil_div(n, kBlockW);
+  const int64_t deep = ceil_div(k * (fp8 ? 1 : 2), kRowBytes);
+  int64_t best = 1, least = 0;
+  for (int64_t parts = 1; parts <= kMost && parts * kLeastRun <= deep; ++parts) {
+    const int64_t runs = ceil_div(tiles * parts, kBlocks);
+    const int64_t time = runs * ceil_div(deep, parts) + (parts > 1 ? kJoin + parts / 2 : 0);
+    if (least == 0 || time < least) least = time, best = parts;
+  }
+  return static_cast<int>(best);
+}
+
 int gemm_sm90_stages(const GemmSm90Config& config) {
   if (config.stages > 0) return config.stages;
   const int limit = config.slim ? kSlimShared : kSharedLimit;
@@ -279,13 +293,14 @@ unsigned gemm_sm90_shared_bytes(const GemmSm90Config& config) {
 
 int64_t gemm_sm90_workspace_bytes(const GemmSm90Config& config, int blocks) {
   if (config.parts > 0) return 0;
-  return static_cast<int64_t>(blocks) * kBlockW * config.block_t * 4;
+  return int64_t{blocks} * std::max(config.segments - 1, 1) * kBlockW * config.block_t * 4;
 }
 
 int64_t gemm_sm90_blocks_of_tile(const GemmSm90Config& config) {
   constexpr int64_t kLeastRun = 4;  // k blocks: shorter runs cost more to join than they save
   const int64_t tiles = ceil_div(config.n, int64_t{kBlockW} * config.cluster);
   if (config.parts > 0) return tiles * config.cluster * config.parts;
+  if (config.segments > 0) return tiles * config.segments * config.cluster;
   return std::max<int64_t>(1, tiles * k_blocks(config) / kLeastRun) * config.cluster;
 }
 
@@ -331,6 +346,7 @@ std::vector<std::string> gemm_sm90_defines(const GemmSm90Config& c) {
           fmt::format("CLUSTER={}", c.cluster),
           fmt::format("PARTS={}", c.parts),
           fmt::format("SLIM={}", c.slim ? 1 : 0),
+          fmt::format("SEGMENTS={}", c.segments),
           fmt::format("DIRECT={}", gemm_sm90_direct(c) ? 1 : 0),
           fmt::format("ACCUMULATORS={}", c.accumulators)};
 }

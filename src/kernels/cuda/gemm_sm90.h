@@ -16,7 +16,8 @@
 namespace ramjet::kernels::cuda {
 
 /// Parts of Tactic::variant.
-inline constexpr int kGemmTileMask = 0xffff, kGemmSlimBit = 1 << 16, kGemmClusterBit = 1 << 17;
+inline constexpr int kGemmTileMask = 0xffff, kGemmSlimBit = 1 << 16, kGemmClusterBit = 1 << 17,
+                     kGemmFixedBit = 1 << 18;
 inline constexpr int kGemmPartsShift = 20;  // GemmSm90Config::parts from here on
 
 /// An operand of the epilogue: [T, N], [N], [T, 1] or one element.
@@ -37,6 +38,7 @@ struct GemmSm90Config {
   int parts = 0;              // 0: stream-K; 1: whole tiles; 2, 4 or 8: each cut into so many
   bool fragments = true;      // the epilogue in the sums' own layout, where it fits
   bool slim = false;          // leaves room for other kernels' blocks; tiles of at most 64 tokens
+  int segments = 0;           // that K is cut into at fixed places; 0: cut anywhere
   int accumulators = 1;       // 2: gate and up of a feature
   int64_t fixed_tokens = -1;  // -1: read from memory
   PointwiseProgram epilogue;  // registers 0 .. accumulators-1 are the sums; empty: the sum
@@ -50,6 +52,10 @@ bool gemm_sm90_fragments(const GemmSm90Config& config);
 /// Whether the epilogue runs on the accumulators as they lie: its operands are a feature's. Pairs
 /// of many tokens are slower so.
 bool gemm_sm90_direct(const GemmSm90Config& config);
+/// Segments for a product of this shape on any GPU: what fills 132 multiprocessors at few tokens.
+/// Tiles of 256 tokens, and slim ones of 32 or 64, take one alone for want of registers.
+int gemm_sm90_segments(int64_t n, int64_t k, bool fp8);
+
 /// Stages that fit beside the store buffer, at most 12.
 int gemm_sm90_stages(const GemmSm90Config& config);
 unsigned gemm_sm90_threads(const GemmSm90Config& config);

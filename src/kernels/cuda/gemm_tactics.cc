@@ -110,6 +110,26 @@ bool supports_parts(const OpDesc& desc) {
   return b.dims[1].offset * dtype_bytes(b.dtype) >= 4 * kParts * kRowBytes;
 }
 
+int segments_of(const OpDesc& desc) {
+  const TensorType& b = desc.inputs[1];
+  return gemm_sm90_segments(b.dims[0].offset, b.dims[1].offset, b.dtype == DType::kF8E4M3);
+}
+
+/// Whole tiles sum as one segment. Where there are more, the largest tile of tokens has no
+/// registers for a second set of sums, nor have the larger slim ones.
+template <int kAccumulators, int kBlockT>
+bool supports_fixed(const OpDesc& desc) {
+  return supports<kAccumulators, kBlockT>(desc) && segments_of(desc) > 1;
+}
+template <int kAccumulators, int kBlockT>
+bool supports_fixed_cluster(const OpDesc& desc) {
+  return supports_cluster<kAccumulators, kBlockT>(desc) && segments_of(desc) > 1;
+}
+std::string whole_order(const OpDesc&, const Tactic&) { return "sm90.gemm_in_1"; }
+std::string fixed_order(const OpDesc& desc, const Tactic&) {
+  return fmt::format("sm90.gemm_in_{}", segments_of(desc));
+}
+
 GemmSm90Config config_of(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts) {
   const auto& matmul = std::get<MatmulDesc>(*desc.attrs);
   GemmSm90Config config;
@@ -120,6 +140,7 @@ GemmSm90Config config_of(const OpDesc& desc, const Tactic& tactic, const DeviceF
   if ((tactic.variant & kGemmClusterBit) != 0) config.cluster = 2;
   if ((tactic.variant & kGemmSlimBit) != 0) config.slim = true;
   config.parts = tactic.variant >> kGemmPartsShift;
+  if ((tactic.variant & kGemmFixedBit) != 0) config.segments = segments_of(desc);
   config.accumulators = static_cast<int>(matmul.accumulators);
   const Dim& rows = desc.inputs[0].dims[0];
   if (rows.fixed()) config.fixed_tokens = rows.offset;
@@ -167,8 +188,9 @@ DeviceLaunch launch_of(const OpDesc& desc, const GemmSm90Config& config, int mul
 void plan(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts, DevicePlan& plan) {
   const GemmSm90Config config = config_of(desc, tactic, facts);
   DeviceModule module;
-  module.name = fmt::format("gemm_sm90_n{}_k{}_t{}{}{}", config.n, config.k, config.block_t,
-                            config.fp8 ? "_fp8" : "", config.accumulators == 2 ? "_pair" : "");
+  module.name = fmt::format("gemm_sm90_n{}_k{}_t{}{}{}{}", config.n, config.k, config.block_t,
+                            config.fp8 ? "_fp8" : "", config.accumulators == 2 ? "_pair" : "",
+                            config.segments > 0 ? "_fixed" : "");
   module.source = gemm_sm90_source(config);
   module.defines = gemm_sm90_defines(config);
   plan.modules = {std::move(module)};
@@ -196,6 +218,7 @@ constexpr Tactic parts_tactic(std::string_view name, int priority) {
   Tactic made = tactic<kAccumulators, kBlockT>(name, priority);
   made.supports = supports_parts<kAccumulators, kBlockT, kParts>;
   made.variant |= kParts << kGemmPartsShift;
+  if (kParts == 1) made.sum_order = whole_order;
   return made;
 }
 template <int kAccumulators, int kBlockT>
@@ -222,6 +245,30 @@ constexpr Tactic parts_cluster(std::string_view name, int priority) {
   made.supports = supports_parts_cluster<kAccumulators, kBlockT, kParts>;
   made.variant |= kGemmClusterBit;
   return made;
+}
+
+/// The same with K cut at fixed places: all of these give the same bits.
+constexpr Tactic fix(Tactic made, bool (*supports)(const OpDesc&)) {
+  made.supports = supports;
+  made.variant |= kGemmFixedBit;
+  made.invariant_only = true;
+  made.sum_order = fixed_order;
+  return made;
+}
+template <int kAccumulators, int kBlockT>
+constexpr Tactic fixed(std::string_view name, int priority) {
+  return fix(tactic<kAccumulators, kBlockT>(name, priority),
+             supports_fixed<kAccumulators, kBlockT>);
+}
+template <int kAccumulators, int kBlockT>
+constexpr Tactic fixed_slim(std::string_view name, int priority) {
+  return fix(slim_tactic<kAccumulators, kBlockT>(name, priority),
+             supports_fixed<kAccumulators, kBlockT>);
+}
+template <int kAccumulators, int kBlockT>
+constexpr Tactic fixed_cluster(std::string_view name, int priority) {
+  return fix(cluster_tactic<kAccumulators, kBlockT>(name, priority),
+             supports_fixed_cluster<kAccumulators, kBlockT>);
 }
 
 constexpr Tactic kTactics[] = {
@@ -269,6 +316,22 @@ constexpr Tactic kTactics[] = {
     parts_tactic<2, 128, 2>("sm90.gemm_pair_t128c2.v1", 37),
     parts_cluster<2, 128, 1>("sm90.gemm_pair_t128x2w.v1", 44),
     parts_cluster<2, 256, 1>("sm90.gemm_pair_t256x2w.v1", 45),
+    fixed<1, 8>("sm90.gemm_t8f.v1", 50),
+    fixed<1, 16>("sm90.gemm_t16f.v1", 51),
+    fixed<1, 32>("sm90.gemm_t32f.v1", 52),
+    fixed<1, 64>("sm90.gemm_t64f.v1", 53),
+    fixed<1, 128>("sm90.gemm_t128f.v1", 54),
+    fixed_cluster<1, 128>("sm90.gemm_t128x2f.v1", 56),
+    fixed_slim<1, 8>("sm90.gemm_t8sf.v1", 46),
+    fixed_slim<1, 16>("sm90.gemm_t16sf.v1", 47),
+    fixed<2, 8>("sm90.gemm_pair_t8f.v1", 50),
+    fixed<2, 16>("sm90.gemm_pair_t16f.v1", 51),
+    fixed<2, 32>("sm90.gemm_pair_t32f.v1", 52),
+    fixed<2, 64>("sm90.gemm_pair_t64f.v1", 53),
+    fixed<2, 128>("sm90.gemm_pair_t128f.v1", 54),
+    fixed_cluster<2, 128>("sm90.gemm_pair_t128x2f.v1", 56),
+    fixed_slim<2, 8>("sm90.gemm_pair_t8sf.v1", 46),
+    fixed_slim<2, 16>("sm90.gemm_pair_t16sf.v1", 47),
 };
 
 }  // namespace

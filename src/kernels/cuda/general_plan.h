@@ -52,9 +52,10 @@ void plan_conv(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& fact
                DevicePlan& plan);
 
 // Any row-major matmul: matmul_any_plan.cc.
-bool matmul_mma_ok(const OpDesc& desc);  // 16-bit operands, or 16-bit a and int8 b
-bool matmul_fp8_ok(const OpDesc& desc);  // e4m3 with scales of rows and columns
-bool matmul_fma_ok(const OpDesc& desc);  // all others: f32 throughout
+inline constexpr int kOnePathVariant = 1;  // of Tactic::variant: few rows go the way of many
+bool matmul_mma_ok(const OpDesc& desc);    // 16-bit operands, or 16-bit a and int8 b
+bool matmul_fp8_ok(const OpDesc& desc);    // e4m3 with scales of rows and columns
+bool matmul_fma_ok(const OpDesc& desc);    // all others: f32 throughout
 void plan_matmul_mma(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
                      DevicePlan& plan);
 void plan_matmul_fma(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,

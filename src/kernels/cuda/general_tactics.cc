@@ -25,7 +25,23 @@ constexpr Tactic make(std::string_view name, OpKind op, Entry entry,
           .supports = supports,
           .sm = entry.sm,
           .plan = plan,
-          .cost_us = plan == plan_matmul_fma ? matmul_fma_cost : general_cost};
+          .cost_us = plan == plan_matmul_fma ? matmul_fma_cost : general_cost,
+          .sum_order = own_sum_order};
+}
+/// Products of few rows take another path than those of many.
+constexpr Tactic matmul(std::string_view name, Entry entry, bool (*supports)(const OpDesc&),
+                        DevicePlanner plan) {
+  Tactic made = make(name, OpKind::kMatmul, entry, supports, plan);
+  made.sum_order = nullptr;
+  return made;
+}
+/// One path for any number of rows.
+constexpr Tactic fixed_matmul(std::string_view name, Entry entry, bool (*supports)(const OpDesc&),
+                              DevicePlanner plan) {
+  Tactic made = make(name, OpKind::kMatmul, entry, supports, plan);
+  made.variant = kOnePathVariant;
+  made.invariant_only = true;
+  return made;
 }
 
 constexpr std::array kTactics = {
@@ -45,9 +61,12 @@ constexpr std::array kTactics = {
     make("cuda.add_norm_any.v1", OpKind::kAddNorm, kAny, norm_any_ok, plan_norm_any),
     make("cuda.add_norm_any_fp8.v1", OpKind::kAddNorm, kAnyFp8, norm_any_fp8_ok, plan_norm_any),
     make("cuda.quantize_any.v1", OpKind::kQuantize, kAnyFp8, norm_any_fp8_ok, plan_norm_any),
-    make("cuda.matmul_mma.v1", OpKind::kMatmul, kTensorCores, matmul_mma_ok, plan_matmul_mma),
-    make("cuda.matmul_fp8.v1", OpKind::kMatmul, {89, 5}, matmul_fp8_ok, plan_matmul_mma),
-    make("cuda.matmul_fma.v1", OpKind::kMatmul, kAny, matmul_fma_ok, plan_matmul_fma),
+    matmul("cuda.matmul_mma.v1", kTensorCores, matmul_mma_ok, plan_matmul_mma),
+    matmul("cuda.matmul_fp8.v1", {89, 5}, matmul_fp8_ok, plan_matmul_mma),
+    matmul("cuda.matmul_fma.v1", kAny, matmul_fma_ok, plan_matmul_fma),
+    fixed_matmul("cuda.matmul_mma_fixed.v1", kTensorCores, matmul_mma_ok, plan_matmul_mma),
+    fixed_matmul("cuda.matmul_fp8_fixed.v1", {89, 5}, matmul_fp8_ok, plan_matmul_mma),
+    fixed_matmul("cuda.matmul_fma_fixed.v1", kAny, matmul_fma_ok, plan_matmul_fma),
 };
 
 }  // namespace

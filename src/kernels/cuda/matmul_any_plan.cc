@@ -182,13 +182,15 @@ std::string source_of(const OpDesc& desc, std::string_view function) {
          entry_source(desc, in, function);
 }
 
-void define_product(DeviceModule& module, const OpDesc& desc, const Sizes& sizes) {
+void define_product(DeviceModule& module, const OpDesc& desc, const Tactic& tactic,
+                    const Sizes& sizes) {
   const MatmulDesc& matmul = matmul_of(desc);
   const bool whole = sizes.depth.divisor % kUnit == 0;
   define_type(module, "A_T", desc.inputs[0].dtype);
   define_type(module, "B_T", desc.inputs[1].dtype);
   define(module, "ACC", matmul.accumulators);
   define(module, "TRANSPOSE_B", matmul.transpose_b ? 1 : 0);
+  define(module, "ONE_PATH", tactic.variant == kOnePathVariant ? 1 : 0);
   define(module, "VECTOR_A", whole ? 1 : 0);
   define(module, "VECTOR_B", whole ? 1 : 0);
   // Columns that the epilogue takes at once: as many as move in 16 bytes, fewer of many operands.
@@ -242,13 +244,13 @@ bool matmul_fma_ok(const OpDesc& desc) {
   return shape_ok(desc) && !matmul_mma_ok(desc) && !matmul_fp8_ok(desc);
 }
 
-void plan_matmul_mma(const OpDesc& desc, const Tactic&, const DeviceFacts& facts,
+void plan_matmul_mma(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
                      DevicePlan& plan) {
   const Sizes sizes = sizes_of(desc);
   DeviceModule module;
   module.name = module_name(desc, "matmul_mma");
   module.source = source_of(desc, "matmul_mma");
-  define_product(module, desc, sizes);
+  define_product(module, desc, tactic, sizes);
   // e4m3 products are exact in f16, and int8 is in both.
   const DType a = desc.inputs[0].dtype;
   define_type(module, "C_T", a == DType::kF8E4M3 ? DType::kF16 : a);
@@ -262,13 +264,13 @@ void plan_matmul_mma(const OpDesc& desc, const Tactic&, const DeviceFacts& facts
   launch_product(desc, launch);
 }
 
-void plan_matmul_fma(const OpDesc& desc, const Tactic&, const DeviceFacts& facts,
+void plan_matmul_fma(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
                      DevicePlan& plan) {
   const Sizes sizes = sizes_of(desc);
   DeviceModule module;
   module.name = module_name(desc, "matmul_fma");
   module.source = source_of(desc, "matmul_fma");
-  define_product(module, desc, sizes);
+  define_product(module, desc, tactic, sizes);
   DeviceLaunch& launch = single_launch(plan, std::move(module), "matmul_any", facts);
   launch.shared_bytes = 32 << 10;  // of the path of few rows; tiles want less
   launch.grid[0] = grid_of(matmul_of(desc), sizes, 64, 64, facts);

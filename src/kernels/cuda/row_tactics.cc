@@ -149,7 +149,8 @@ constexpr Tactic make(std::string_view name, OpKind op, int sm, bool (*supports)
           .supports = supports,
           .sm = sm,
           .plan = plan,
-          .cost_us = row_cost};
+          .cost_us = row_cost,
+          .sum_order = own_sum_order};
 }
 
 // e4m3 conversions need sm_89.

@@ -70,13 +70,15 @@ constexpr std::array kTactics = {
            .priority = 10,
            .supports = sample_ok,
            .sm = 80,
-           .plan = plan_for},
+           .plan = plan_for,
+           .sum_order = own_sum_order},
     Tactic{.name = "cuda.resolve_tokens.v1",
            .op = OpKind::kResolveTokens,
            .priority = 10,
            .supports = resolve_ok,
            .sm = 80,
-           .plan = plan_resolve},
+           .plan = plan_resolve,
+           .sum_order = own_sum_order},
 };
 
 }  // namespace

@@ -149,7 +149,7 @@ bool resolve_tokens_ok(const OpDesc& desc) {
 
 constexpr Tactic make(std::string_view name, OpKind op, bool (*supports)(const OpDesc&),
                       CpuKernel run) {
-  return {.name = name, .op = op, .supports = supports, .run = run};
+  return {.name = name, .op = op, .supports = supports, .run = run, .sum_order = own_sum_order};
 }
 
 constexpr std::array kTactics = {

@@ -7,6 +7,13 @@
 // softmax runs under the other's products too. Blocks stay for the whole launch and find their
 // tiles from query_start, the longest of a sequence first.
 //
+// With ATT_ROWS = 0 it serves every sequence, for batch-invariant engines: keys come in tiles at
+// fixed positions, later ones first, so a token's sums are the same in any chunk of its prompt and
+// as a step of its own. The query heads of a KV head are then rows of one tile, so that a step of
+// decoding reads the cache once. Keys are also split every SPLIT_TILES tiles: each split has a
+// softmax of its own, and splits are added in one order, whether one block does all of them or, of
+// few short tiles, each does one and the last to come adds them.
+//
 // With ATT_TMA one thread copies whole pages by tensor map, and the next queries before they are
 // wanted; stale cells (which may hold NaN) are masked as keys and cleared as values. e4m3 comes by
 // tensor map too, as it is, a few tiles ahead, and the copying warpgroup widens it to f16 (exactly)
@@ -14,9 +21,10 @@
 // windows, odd pages, few dimensions) the warpgroup copies 16 bytes at a time, zeros for what lies
 // outside the sequence.
 //
-// Defined by the host beside the common ones: ATT_PAD (64, 128, 256), TILE_KEYS, STAGES, QUERIES
-// (buffers of queries), ATT_TMA (always with e4m3), PAGE_ROWS (of a copy), RAW_TILES (of e4m3 in
-// flight) and the products wgmma_scores (64 x TILE_KEYS) and wgmma_values (64 x ATT_PAD).
+// Defined by the host beside the common ones: ATT_PAD (64, 128, 256), TILE_KEYS, STAGES,
+// SPLIT_TILES (0: no splits), SPLIT_SLOTS (of sums that blocks exchange), QUERIES (buffers of
+// queries), ATT_TMA (always with e4m3), PAGE_ROWS (of a copy), RAW_TILES (of e4m3 in flight) and
+// the products wgmma_scores (64 x TILE_KEYS) and wgmma_values (64 x ATT_PAD).
 #pragma once
 
 #include "attention_common.cuh"
@@ -26,67 +34,20 @@ static_assert(ATT_DIM == ATT_V_DIM && ATT_KV < 2 && !ATT_Q_F32, "served by atten
 static_assert(ATT_KV == 0 || ATT_TMA, "e4m3 comes by tensor map");
 constexpr bool kWiden = ATT_KV == 1;
 constexpr int kThreads = 384;
-constexpr int kTileRows = 128;
+constexpr int kPack = ATT_ROWS == 0 ? kGroup : 1;  // query heads of a token that share a tile
+constexpr int kItemHeads = ATT_HEADS / kPack;
+constexpr int kGroupTokens = 64 / kPack;  // of a warpgroup's rows; what is left over stays idle
+constexpr int kTileTokens = 2 * kGroupTokens;
+static_assert(kPack <= 64, "a token's heads are rows of one warpgroup");
 constexpr int kHalves = ATT_PAD / 64;  // of 64 dimensions: rows of 128 bytes, swizzled
 constexpr int kQueryBytes = 64 * ATT_PAD * 2;
 constexpr int kTileBytes = TILE_KEYS * ATT_PAD * 2;
 constexpr int kRowUnits = ATT_PAD / 8;
+constexpr int kSplitTiles = SPLIT_TILES > 0 ? SPLIT_TILES : 1;
 constexpr int kCopies = TILE_KEYS * kRowUnits / 128;  // 16 bytes each, a thread
 constexpr int kRawBytes = TILE_KEYS * ATT_PAD;        // of a tile as e4m3
 
-struct Item {
-  int sequence, head, row, rows, position, keys, first_tile, last_tile;
-};
-
-/// tiles[s]: tiles of 128 queries before sequence s; by the whole block. Returns their number.
-__device__ int find_tiles(const int* query_start, int count, int* tiles) {
-  __shared__ int sums[kThreads / 32];
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  int total = 0;
-  for (int base = 0; base < count; base += kThreads) {
-    const int s = base + threadIdx.x;
-    const int rows = s < count ? query_start[s + 1] - query_start[s] : 0;
-    const int mine = rows > 1 ? (rows + kTileRows - 1) / kTileRows : 0;
-    int sum = mine;
-#pragma unroll
-    for (int d = 1; d < 32; d *= 2) {
-      const int other = __shfl_up_sync(~0u, sum, d);
-      if (lane >= d) sum += other;
-    }
-    if (lane == 31) sums[warp] = sum;
-    __syncthreads();
-    int before = total;
-    for (int w = 0; w < kThreads / 32; ++w) {
-      if (w < warp) before += sums[w];
-      total += sums[w];
-    }
-    if (s < count) tiles[s] = before + sum - mine;
-    __syncthreads();
-  }
-  return total;
-}
-
-__device__ __forceinline__ Item item_at(const AttentionArguments& a, const int* tiles, int total,
-                                        int sequences, int index) {
-  Item it;
-  const int tile = total - 1 - index / ATT_HEADS;
-  it.head = index % ATT_HEADS;
-  int low = 0, high = sequences;
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    (tiles[middle] <= tile ? low : high) = middle;
-  }
-  it.sequence = low;
-  const int start = a.query_start[low], end = a.query_start[low + 1];
-  const int offset = (tile - tiles[low]) * kTileRows;
-  it.row = start + offset;
-  it.rows = end - it.row < kTileRows ? end - it.row : kTileRows;
-  it.keys = a.kv_len[low];
-  it.position = it.keys - (end - it.row);
-  it.first_tile = first_visible(it.position) / TILE_KEYS;
-  it.last_tile = (it.position + it.rows - 1) / TILE_KEYS + 1;
-  return it;
-}
+#include "attention_items.cuh"
 
 /// Of the 2 * count tiles of an item keys run one ahead of values, as they are used.
 __device__ __forceinline__ bool values_at(int step, int count) {
@@ -114,7 +75,7 @@ __device__ __forceinline__ void copy_tile(const AttentionArguments& a, const Ite
     const bool real = key >= first && key < it.keys && unit * 8 < ATT_DIM;
     const uint8_t* from = a.cache;
     if (real) {
-      const int block = table[key / ATT_BLOCK_TOKENS], head = it.head / kGroup;
+      const int block = table[key / ATT_BLOCK_TOKENS], head = it.kv_head;
       const int token = key % ATT_BLOCK_TOKENS;
       from =
           (values ? value_row(a.cache, block, head, token) : key_row(a.cache, block, head, token)) +
@@ -136,12 +97,12 @@ struct Maps {
 /// The queries of both warpgroups; by one thread.
 __device__ __forceinline__ void load_queries(const Maps& maps, const Item& it, uint8_t* to,
                                              uint64_t* full, uint64_t policy) {
-  barrier_expect(full, 2 * kQueryBytes);
+  barrier_expect(full, 2 * kHalves * (kGroupTokens * kPack * 128));
 #pragma unroll
   for (int i = 0; i < 2 * kHalves; ++i) {
     const int group = i / kHalves, half = i % kHalves;
     tensor_load_3d(to + group * kQueryBytes + half * (64 * 128), maps.queries, half * 64, it.head,
-                   it.row + group * 64, full, policy);
+                   it.row + group * kGroupTokens, full, policy);
   }
 }
 #endif
@@ -152,11 +113,19 @@ __device__ __forceinline__ void load_queries(const Maps& maps, const Item& it, u
 struct Ahead {
   static constexpr int kPages = TILE_KEYS / PAGE_ROWS;
   static_assert(kPages <= 32, "a lane a page");
-  Item it;
-  int index, end, step, key, block;
+  Item item, it;  // it: the split that is copied
+  int index, step, key, block;
   bool values;
 
-  __device__ __forceinline__ bool valid() const { return index < end; }
+  __device__ __forceinline__ bool begin(const AttentionArguments& a, const Work& work, int at) {
+    index = at, step = 0;
+    if (!valid(work)) return false;
+    item = item_at(a, work, index);
+    it = item.part();
+    look(a);
+    return true;
+  }
+  __device__ __forceinline__ bool valid(const Work& work) const { return index < work.items(); }
   __device__ __forceinline__ void look(const AttentionArguments& a) {
     const int count = it.last_tile - it.first_tile, lane = threadIdx.x;
     values = values_at(step, count);
@@ -172,19 +141,18 @@ struct Ahead {
     if (threadIdx.x == 0) barrier_expect(full, kRawBytes);
     __syncwarp();
     if (threadIdx.x < kPages) {
-      const int row = ((values ? ATT_KV_HEADS : 0) + it.head / kGroup) * ATT_BLOCK_TOKENS;
+      const int row = ((values ? ATT_KV_HEADS : 0) + it.kv_head) * ATT_BLOCK_TOKENS;
       tensor_load_3d(to + threadIdx.x * (PAGE_ROWS * ATT_PAD), maps.cache, 0,
                      row + key % ATT_BLOCK_TOKENS, block, full, policy);
     }
   }
-  __device__ __forceinline__ void next(const AttentionArguments& a, const int* tiles, int total,
-                                       int sequences) {
-    if (++step == 2 * (it.last_tile - it.first_tile)) {
-      step = 0;
-      index += gridDim.x;
-      if (!valid()) return;
-      it = item_at(a, tiles, total, sequences, index);
+  __device__ __forceinline__ void next(const AttentionArguments& a, const Work& work) {
+    if (++step < 2 * (it.last_tile - it.first_tile)) return look(a);
+    if (it.first_tile == item.first_tile) {
+      begin(a, work, index + gridDim.x);
+      return;
     }
+    step = 0, it = it.before(item);
     look(a);
   }
 };
@@ -225,50 +193,50 @@ __device__ __forceinline__ void widen_tile(const uint8_t* raw, uint8_t* to, int 
 }
 
 /// Tiles of keys and of values alternate in one ring of 2 * STAGES places; by a warpgroup.
-__device__ void produce(const AttentionArguments& a, const Maps& maps, const int* tiles, int total,
-                        int sequences, uint8_t* queries, uint8_t* ring, uint64_t* full,
-                        uint64_t* empty, uint64_t* queries_full, uint64_t* queries_empty,
-                        uint64_t* raw_full) {
+__device__ void produce(const AttentionArguments& a, const Maps& maps, const Work& work,
+                        uint8_t* queries, uint8_t* ring, uint64_t* full, uint64_t* empty,
+                        uint64_t* queries_full, uint64_t* queries_empty, uint64_t* raw_full) {
   constexpr int kPlaces = 2 * STAGES;
   const uint64_t policy = policy_evict_normal();
   uint8_t* const raw = ring + kPlaces * kTileBytes;
-  const int end = total * ATT_HEADS;
   const bool issues = threadIdx.x < 32;
   Ahead ahead;
-  ahead.index = blockIdx.x, ahead.end = end, ahead.step = 0;
-  if (issues && ahead.valid()) {
-    ahead.it = item_at(a, tiles, total, sequences, ahead.index);
-    ahead.look(a);
-    for (int i = 0; i < RAW_TILES && ahead.valid(); ++i) {
+  if (issues && ahead.begin(a, work, blockIdx.x)) {
+    for (int i = 0; i < RAW_TILES && ahead.valid(work); ++i) {
       ahead.issue(maps, raw + i * kRawBytes, &raw_full[i], policy);
-      ahead.next(a, tiles, total, sequences);
+      ahead.next(a, work);
     }
   }
   int place = 0, from = 0;
   uint32_t phase = 1, queries_phase = 1, raw_phase = 0;
-  for (int index = blockIdx.x; index < end; index += gridDim.x) {
-    const Item it = item_at(a, tiles, total, sequences, index);
-    const int count = it.last_tile - it.first_tile, first = first_visible(it.position);
-    for (int step = 0; step < 2 * count; ++step) {
-      // The first keys of the next queries are there before the last ones' buffer is free.
-      if (step == (index == blockIdx.x ? 0 : 1) && threadIdx.x == 0) {
-        barrier_wait(queries_empty, queries_phase);
-        load_queries(maps, it, queries, queries_full, policy);
+  for (int index = blockIdx.x; index < work.items(); index += gridDim.x) {
+    const Item item = item_at(a, work, index);
+    const int first = first_visible(item.position);
+    for (Item it = item.part();; it = it.before(item)) {
+      const int count = it.last_tile - it.first_tile;
+      for (int step = 0; step < 2 * count; ++step) {
+        // The first keys of the next queries are there before the last ones' buffer is free.
+        if (it.last_tile == item.last_tile && step == (index == blockIdx.x ? 0 : 1) &&
+            threadIdx.x == 0) {
+          barrier_wait(queries_empty, queries_phase);
+          load_queries(maps, item, queries, queries_full, policy);
+        }
+        const int nth = nth_at(step, values_at(step, count));
+        const int key = (it.last_tile - 1 - nth) * TILE_KEYS;
+        barrier_wait(&raw_full[from], raw_phase);
+        barrier_wait(&empty[place], phase);
+        widen_tile(raw + from * kRawBytes, ring + place * kTileBytes, first - key, it.keys - key);
+        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+        barrier_arrive(&full[place]);
+        named_barrier(1, 128);  // all have read the copy
+        if (issues && ahead.valid(work)) {
+          ahead.issue(maps, raw + from * kRawBytes, &raw_full[from], policy);
+          ahead.next(a, work);
+        }
+        if (++from == RAW_TILES) from = 0, raw_phase ^= 1;
+        if (++place == kPlaces) place = 0, phase ^= 1;
       }
-      const int nth = nth_at(step, values_at(step, count));
-      const int key = (it.last_tile - 1 - nth) * TILE_KEYS;
-      barrier_wait(&raw_full[from], raw_phase);
-      barrier_wait(&empty[place], phase);
-      widen_tile(raw + from * kRawBytes, ring + place * kTileBytes, first - key, it.keys - key);
-      asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-      barrier_arrive(&full[place]);
-      named_barrier(1, 128);  // all have read the copy
-      if (issues && ahead.valid()) {
-        ahead.issue(maps, raw + from * kRawBytes, &raw_full[from], policy);
-        ahead.next(a, tiles, total, sequences);
-      }
-      if (++from == RAW_TILES) from = 0, raw_phase ^= 1;
-      if (++place == kPlaces) place = 0, phase ^= 1;
+      if (it.first_tile == item.first_tile) break;
     }
     queries_phase ^= 1;
   }
@@ -293,7 +261,7 @@ __device__ __forceinline__ void load_tile(const AttentionArguments& a, const Map
                                           const Item& it, int tile, bool values, uint8_t* to,
                                           uint64_t* full, uint64_t policy) {
   const int* table = a.block_table + int64_t{it.sequence} * ATT_MAX_BLOCKS;
-  const int row = ((values ? ATT_KV_HEADS : 0) + it.head / kGroup) * ATT_BLOCK_TOKENS;
+  const int row = ((values ? ATT_KV_HEADS : 0) + it.kv_head) * ATT_BLOCK_TOKENS;
   barrier_expect(full, kTileBytes);
 #pragma unroll
   for (int p = 0; p < TILE_KEYS / PAGE_ROWS; ++p) {
@@ -310,27 +278,31 @@ __device__ __forceinline__ void load_tile(const AttentionArguments& a, const Map
 }
 
 /// Tiles of keys and of values alternate in one ring of 2 * STAGES places; by one thread.
-__device__ void produce(const AttentionArguments& a, const Maps& maps, const int* tiles, int total,
-                        int sequences, uint8_t* queries, uint8_t* ring, uint64_t* full,
-                        uint64_t* empty, uint64_t* queries_full, uint64_t* queries_empty) {
+__device__ void produce(const AttentionArguments& a, const Maps& maps, const Work& work,
+                        uint8_t* queries, uint8_t* ring, uint64_t* full, uint64_t* empty,
+                        uint64_t* queries_full, uint64_t* queries_empty) {
   constexpr int kPlaces = 2 * STAGES;
   const uint64_t policy = policy_evict_normal();
   int place = 0, buffer = 0;
   uint32_t phase = 1, queries_phase = 1;
-  for (int index = blockIdx.x; index < total * ATT_HEADS; index += gridDim.x) {
-    const Item it = item_at(a, tiles, total, sequences, index);
+  for (int index = blockIdx.x; index < work.items(); index += gridDim.x) {
+    const Item item = item_at(a, work, index);
     barrier_wait(&queries_empty[buffer], queries_phase);
-    load_queries(maps, it, queries + buffer * 2 * kQueryBytes, &queries_full[buffer], policy);
+    load_queries(maps, item, queries + buffer * 2 * kQueryBytes, &queries_full[buffer], policy);
     if (++buffer == QUERIES) buffer = 0, queries_phase ^= 1;
-    const int count = it.last_tile - it.first_tile;
 #pragma unroll 1
-    for (int step = 0; step < 2 * count; ++step) {
-      const bool values = values_at(step, count);
-      const int nth = nth_at(step, values);
-      barrier_wait(&empty[place], phase);
-      load_tile(a, maps, it, it.last_tile - 1 - nth, values, ring + place * kTileBytes,
-                &full[place], policy);
-      if (++place == kPlaces) place = 0, phase ^= 1;
+    for (Item it = item.part();; it = it.before(item)) {
+      const int count = it.last_tile - it.first_tile;
+#pragma unroll 1
+      for (int step = 0; step < 2 * count; ++step) {
+        const bool values = values_at(step, count);
+        const int nth = nth_at(step, values);
+        barrier_wait(&empty[place], phase);
+        load_tile(a, maps, it, it.last_tile - 1 - nth, values, ring + place * kTileBytes,
+                  &full[place], policy);
+        if (++place == kPlaces) place = 0, phase ^= 1;
+      }
+      if (it.first_tile == item.first_tile) break;
     }
   }
 }
@@ -356,23 +328,26 @@ __device__ __forceinline__ void publish(uint64_t* full) {
 }
 
 /// Tiles of keys and of values alternate in one ring of 2 * STAGES places.
-__device__ void produce(const AttentionArguments& a, const int* tiles, int total, int sequences,
-                        uint8_t* ring, uint64_t* full, uint64_t* empty) {
+__device__ void produce(const AttentionArguments& a, const Work& work, uint8_t* ring,
+                        uint64_t* full, uint64_t* empty) {
   constexpr int kPlaces = 2 * STAGES;
   int place = 0, before = -1;
   uint32_t phase = 1;
-  for (int index = blockIdx.x; index < total * ATT_HEADS; index += gridDim.x) {
-    const Item it = item_at(a, tiles, total, sequences, index);
-    const int count = it.last_tile - it.first_tile;
-    for (int step = 0; step < 2 * count; ++step) {
-      const bool values = values_at(step, count);
-      const int nth = nth_at(step, values);
-      barrier_wait(&empty[place], phase);
-      copy_tile(a, it, it.last_tile - 1 - nth, values, ring + place * kTileBytes);
-      asm volatile("cp.async.commit_group;" ::: "memory");
-      if (before >= 0) publish<1>(&full[before]);
-      before = place;
-      if (++place == kPlaces) place = 0, phase ^= 1;
+  for (int index = blockIdx.x; index < work.items(); index += gridDim.x) {
+    const Item item = item_at(a, work, index);
+    for (Item it = item.part();; it = it.before(item)) {
+      const int count = it.last_tile - it.first_tile;
+      for (int step = 0; step < 2 * count; ++step) {
+        const bool values = values_at(step, count);
+        const int nth = nth_at(step, values);
+        barrier_wait(&empty[place], phase);
+        copy_tile(a, it, it.last_tile - 1 - nth, values, ring + place * kTileBytes);
+        asm volatile("cp.async.commit_group;" ::: "memory");
+        if (before >= 0) publish<1>(&full[before]);
+        before = place;
+        if (++place == kPlaces) place = 0, phase ^= 1;
+      }
+      if (it.first_tile == item.first_tile) break;
     }
   }
   if (before >= 0) publish<0>(&full[before]);
@@ -390,7 +365,7 @@ struct Softmax {
     const int t = threadIdx.x % 4;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int position = it.position + row + half * 8;
+      const int position = it.position + token_of(row + half * 8);
       const int last = position < it.keys ? position : it.keys - 1;
       const int first = first_visible(position);
       float most = top[half];
@@ -428,11 +403,11 @@ __device__ __forceinline__ void load_queries(const AttentionArguments& a, const 
 #pragma unroll 4
   for (int i = threadIdx.x % 128; i < 64 * kRowUnits; i += 128) {
     const int r = i / kRowUnits, unit = i % kRowUnits;
+    const int token = group * kGroupTokens + r / kPack;
     uint4 v = make_uint4(0, 0, 0, 0);
-    if (group * 64 + r < it.rows && unit * 8 < ATT_DIM) {
-      const int64_t row = it.row + group * 64 + r;
-      v = *reinterpret_cast<const uint4*>(a.q +
-                                          ((row * ATT_HEADS + it.head) * ATT_DIM + unit * 8) * 2);
+    if (r < kGroupTokens * kPack && token < it.tokens && unit * 8 < ATT_DIM) {
+      const int64_t row = (int64_t{it.row} + token) * ATT_HEADS + it.head + r % kPack;
+      v = *reinterpret_cast<const uint4*>(a.q + (row * ATT_DIM + unit * 8) * 2);
     }
     *reinterpret_cast<uint4*>(to + swizzled(r, unit, 64)) = v;
   }
@@ -472,10 +447,12 @@ __device__ __forceinline__ void store_rows(const AttentionArguments& a, const It
   for (int half = 0; half < 2; ++half) {
     m.sum[half] += __shfl_xor_sync(~0u, m.sum[half], 1);
     m.sum[half] += __shfl_xor_sync(~0u, m.sum[half], 2);
-    const int row = group * 64 + warp * 16 + lane / 4 + half * 8;
-    if (row >= it.rows) continue;
+    const int row = warp * 16 + lane / 4 + half * 8;  // of the warpgroup
+    const int token = group * kGroupTokens + row / kPack;
+    if (row >= kGroupTokens * kPack || token >= it.tokens) continue;
     const float scale = ATT_V_SCALE / m.sum[half];
-    uint8_t* to = a.out + ((int64_t{it.row} + row) * ATT_HEADS + it.head) * (ATT_DIM * 2);
+    const int64_t at = (int64_t{it.row} + token) * ATT_HEADS + it.head + row % kPack;
+    uint8_t* to = a.out + at * (ATT_DIM * 2);
 #pragma unroll
     for (int c = 0; c < ATT_PAD / 8; ++c) {
       const int d = c * 8 + lane % 4 * 2;
@@ -485,6 +462,8 @@ __device__ __forceinline__ void store_rows(const AttentionArguments& a, const It
     }
   }
 }
+
+#include "attention_splits.cuh"
 
 struct Places {
   int place = 0;
@@ -511,7 +490,7 @@ __device__ __forceinline__ void pass_turn(int group) { named_barrier_arrive(5 - 
 
 struct Consumer {
   const uint8_t* queries;
-  const uint8_t* ring;
+  uint8_t* ring;
   uint64_t *full, *empty;
   int group, row;
   Places at;
@@ -549,7 +528,56 @@ struct Consumer {
   }
 };
 
-__device__ void consume(const AttentionArguments& a, const int* tiles, int total, int sequences,
+/// The softmax and the sums of the item's keys, once its queries are there.
+__device__ __forceinline__ void attend_keys(Consumer& c, const Item& it, float (&out)[ATT_PAD / 2],
+                                            Softmax& m, uint64_t* queries_done) {
+  const int lane = threadIdx.x % 32;
+  float s[TILE_KEYS / 2];
+  uint32_t w[TILE_KEYS / 4];
+  m = Softmax();
+#pragma unroll
+  for (int i = 0; i < ATT_PAD / 2; ++i) out[i] = 0;
+  barrier_wait(&c.full[c.at.place], c.at.phase);
+  await_turn(c.group);
+  wgmma_hold(s);
+  wgmma_fence();
+  multiply_scores(s, c.queries, c.ring + c.at.place * kTileBytes);
+  wgmma_commit();
+  pass_turn(c.group);
+  wgmma_wait<0>();
+  wgmma_hold(s);
+  if (lane == 0) barrier_arrive(&c.empty[c.at.place]);
+  c.at.advance();
+  m.update<true>(s, it, c.row, it.last_tile - 1);
+  weigh(s, out, w, m);
+#if ATT_TMA && ATT_KV == 0
+  if (it.last_tile * TILE_KEYS > it.keys) {
+    Places values = c.at;
+    if (it.last_tile - it.first_tile > 1) values.advance();
+    barrier_wait(&c.full[values.place], values.phase);
+    clear_values(it, it.last_tile - 1, c.group, c.ring + values.place * kTileBytes);
+  }
+#endif
+  // Tiles from here down lie wholly before every row of this warpgroup.
+  const int whole = ATT_WINDOW > 0 ? 0 : (it.position + c.group * kGroupTokens + 1) / TILE_KEYS;
+  int tile = it.last_tile - 2;
+  for (; tile >= it.first_tile && tile >= whole; --tile) {
+    c.step<true>(s, out, w, m, it, tile);
+  }
+  for (; tile >= it.first_tile; --tile) c.step<false>(s, out, w, m, it, tile);
+  if (queries_done != nullptr && lane == 0) barrier_arrive(queries_done);
+  barrier_wait(&c.full[c.at.place], c.at.phase);
+  wgmma_hold(out);
+  wgmma_fence();
+  multiply_values(out, w, c.ring + c.at.place * kTileBytes);
+  wgmma_commit();
+  wgmma_wait<0>();
+  wgmma_hold(out);
+  if (lane == 0) barrier_arrive(&c.empty[c.at.place]);
+  c.at.advance();
+}
+
+__device__ void consume(const AttentionArguments& a, const Work& work, const Exchange& exchange,
                         uint8_t* queries, uint8_t* ring, uint64_t* full, uint64_t* empty,
                         uint64_t* queries_full, uint64_t* queries_empty) {
   const int group = threadIdx.x / 128 - 1, lane = threadIdx.x % 32;
@@ -559,13 +587,11 @@ __device__ void consume(const AttentionArguments& a, const int* tiles, int total
   int buffer = 0;
   uint32_t queries_phase = 0;
   if (group == 1) pass_turn(group);  // the first turn is group 0's
-  for (int index = blockIdx.x; index < total * ATT_HEADS; index += gridDim.x) {
-    const Item it = item_at(a, tiles, total, sequences, index);
-    float s[TILE_KEYS / 2], out[ATT_PAD / 2];
-    uint32_t w[TILE_KEYS / 4];
+  for (int index = blockIdx.x; index < work.items(); index += gridDim.x) {
+    const Item it = item_at(a, work, index);
+    const bool busy = group * kGroupTokens < it.tokens;
+    float out[ATT_PAD / 2];
     Softmax m;
-#pragma unroll
-    for (int i = 0; i < ATT_PAD / 2; ++i) out[i] = 0;
     c.queries = queries + (buffer * 2 + group) * kQueryBytes;
 #if ATT_TMA
     barrier_wait(&queries_full[buffer], queries_phase);
@@ -575,45 +601,20 @@ __device__ void consume(const AttentionArguments& a, const int* tiles, int total
 #else
     load_queries(a, it, group, queries + group * kQueryBytes);
 #endif
-    barrier_wait(&full[c.at.place], c.at.phase);
-    await_turn(group);
-    wgmma_hold(s);
-    wgmma_fence();
-    multiply_scores(s, c.queries, ring + c.at.place * kTileBytes);
-    wgmma_commit();
-    pass_turn(group);
-    wgmma_wait<0>();
-    wgmma_hold(s);
-    if (lane == 0) barrier_arrive(&empty[c.at.place]);
-    c.at.advance();
-    m.update<true>(s, it, c.row, it.last_tile - 1);
-    weigh(s, out, w, m);
-#if ATT_TMA && ATT_KV == 0
-    if (it.last_tile * TILE_KEYS > it.keys) {
-      Places values = c.at;
-      if (it.last_tile - it.first_tile > 1) values.advance();
-      barrier_wait(&full[values.place], values.phase);
-      clear_values(it, it.last_tile - 1, group, ring + values.place * kTileBytes);
+    if constexpr (SPLIT_TILES == 0) {
+      attend_keys(c, it, out, m, &queries_empty[buffer]);
+    } else {
+      for (Item part = it.part();; part = part.before(it)) {
+        const bool last = part.first_tile == it.first_tile;
+        attend_keys(c, part, out, m, last ? &queries_empty[buffer] : nullptr);
+        if (busy && part.last_tile < it.last_tile) add_sums(exchange.own(group), out, m);
+        if (last) break;
+        if (busy) leave_sums(exchange.own(group), out, m);
+      }
     }
-#endif
-    // Tiles from here down lie wholly before every row of this warpgroup.
-    const int whole = ATT_WINDOW > 0 ? 0 : (it.position + group * 64 + 1) / TILE_KEYS;
-    int tile = it.last_tile - 2;
-    for (; tile >= it.first_tile && tile >= whole; --tile) {
-      c.step<true>(s, out, w, m, it, tile);
-    }
-    for (; tile >= it.first_tile; --tile) c.step<false>(s, out, w, m, it, tile);
-    if (lane == 0) barrier_arrive(&queries_empty[buffer]);
     if (++buffer == QUERIES) buffer = 0, queries_phase ^= 1;
-    barrier_wait(&full[c.at.place], c.at.phase);
-    wgmma_hold(out);
-    wgmma_fence();
-    multiply_values(out, w, ring + c.at.place * kTileBytes);
-    wgmma_commit();
-    wgmma_wait<0>();
-    wgmma_hold(out);
-    if (lane == 0) barrier_arrive(&empty[c.at.place]);
-    c.at.advance();
+    if (SPLIT_TILES > 0 && (!busy || (it.slots > 0 && !meet(exchange, it, group, out, m))))
+      continue;
     store_rows(a, it, group, out, m);
   }
 }
@@ -625,14 +626,20 @@ __device__ void consume(const AttentionArguments& a, const int* tiles, int total
 #define MAP_PARAMETERS
 #endif
 
+#if SPLIT_TILES > 0
+#define EXCHANGE_PARAMETERS , float4 *sums, uint32_t *flags
+#else
+#define EXCHANGE_PARAMETERS
+#endif
+
 extern "C" __global__ void __launch_bounds__(kThreads, 1)
     attention_prefill(const uint8_t* q, const int* query_start, const int* kv_len,
                       const int* block_table, const int* sequences, const uint8_t* cache,
-                      uint8_t* out MAP_PARAMETERS) {
+                      uint8_t* out EXCHANGE_PARAMETERS MAP_PARAMETERS) {
   extern __shared__ __align__(1024) uint8_t shared[];
   __shared__ uint64_t full[2 * STAGES], empty[2 * STAGES], queries_full[2], queries_empty[2];
   __shared__ uint64_t raw_full[RAW_TILES + 1];
-  __shared__ int tiles[ATT_MAX_SEQUENCES];
+  __shared__ int pieces[ATT_MAX_SEQUENCES];
   const AttentionArguments a = {q, query_start, kv_len, block_table, sequences, cache, out};
   // Dynamic memory begins after the static: tiles of swizzled rows want multiples of 1024.
   uint8_t* queries = shared + (1024 - shared_address(shared) % 1024) % 1024;
@@ -651,28 +658,39 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     barrier_init_fence();
   }
   const int count = *sequences;
-  const int total = find_tiles(query_start, count, tiles);
+#if SPLIT_TILES > 0
+  const Exchange exchange = {sums, flags};
+  bool split = true;
+  int total = find_pieces(a, count, split, pieces);
+  if (total * kItemHeads > SPLIT_SLOTS) {
+    split = false;
+    total = find_pieces(a, count, split, pieces);
+  }
+#else
+  const Exchange exchange = {};
+  constexpr bool split = false;
+  const int total = find_pieces(a, count, split, pieces);
+#endif
+  const Work work = {pieces, total, count, split};
   __syncthreads();
   wait_dependencies();
   if (threadIdx.x < 128) {
 #if ATT_KV == 1
     registers_give<72>();
     const Maps maps = {&cache_map, &query_map};
-    produce(a, maps, tiles, total, count, queries, ring, full, empty, queries_full, queries_empty,
-            raw_full);
+    produce(a, maps, work, queries, ring, full, empty, queries_full, queries_empty, raw_full);
 #elif ATT_TMA
     registers_give<40>();
     const Maps maps = {&cache_map, &query_map};
     if (threadIdx.x == 0) {
-      produce(a, maps, tiles, total, count, queries, ring, full, empty, queries_full,
-              queries_empty);
+      produce(a, maps, work, queries, ring, full, empty, queries_full, queries_empty);
     }
 #else
     registers_give<72>();
-    produce(a, tiles, total, count, ring, full, empty);
+    produce(a, work, ring, full, empty);
 #endif
   } else {
     registers_take<ATT_TMA && !kWiden ? 232 : 216>();
-    consume(a, tiles, total, count, queries, ring, full, empty, queries_full, queries_empty);
+    consume(a, work, exchange, queries, ring, full, empty, queries_full, queries_empty);
   }
 }

@@ -15,6 +15,9 @@
 // but k. With PARTS > 1 a tile is cut into as many equal runs of k blocks, the work of one cluster,
 // whose blocks send their sums to each other's shared memory; each finishes its share of the
 // tokens, having added the parts in the order of k.
+// With SEGMENTS > 0 a tile is cut at SEGMENTS - 1 fixed places of K and nowhere else. Each segment
+// is summed from zero and segments are added in order, by whichever blocks hold them, so that an
+// element is the same sum for any number of tokens, any tile and any grid.
 // With CLUSTER = 2 a pair of blocks works on two neighbouring tiles of W over the same tokens: each
 // fetches half of X's tile for both, for a large product asks more of L2 than it has.
 //
@@ -27,7 +30,7 @@
 // through shared memory only to be transposed.
 //
 // Given by the host before this file: GEMM_N, GEMM_K, GEMM_FP8, BLOCK_T, CHUNK_T, STAGES,
-// ACCUMULATORS, GROUP_T, CLUSTER, PARTS (0: stream-K), SLIM, DIRECT, FRAGMENTS (see
+// ACCUMULATORS, GROUP_T, CLUSTER, PARTS (0: stream-K), SEGMENTS, SLIM, DIRECT, FRAGMENTS (see
 // gemm_fragments.cuh); wgmma_product() for 64 x BLOCK_T; struct Epilogue with epilogue_store() or,
 // if DIRECT, WeightScales, FeatureValues and their functions; its EPILOGUE_PARAMETERS and
 // EPILOGUE_VALUES; TOKENS_PARAMETER, TOKENS_VALUE;
@@ -42,6 +45,10 @@ constexpr int kRowBytes = 128;  // of K, in a tile
 constexpr int kElementBytes = GEMM_FP8 ? 1 : 2;
 constexpr int kBlockK = kRowBytes / kElementBytes;
 constexpr int kKBlocks = (GEMM_K + kBlockK - 1) / kBlockK;
+constexpr int kTileUnits = SEGMENTS > 0 ? SEGMENTS : kKBlocks;  // that a tile may be cut into
+// Partial sums that a block may leave: that of the segments which a tile begins with, then others,
+// of a tile that it ends, or of one that it neither begins nor ends.
+constexpr int kSlots = SEGMENTS > 1 ? SEGMENTS - 1 : 1;
 constexpr int kTileBytes = 64 * kRowBytes;
 constexpr int kKSteps = kRowBytes / 32;     // wgmma's k is 32 bytes
 constexpr int kChunkT = CHUNK_T;            // tokens stored at a time
@@ -76,7 +83,7 @@ static_assert((GEMM_N + kBlockW - 1) / kBlockW % CLUSTER == 0, "every block has 
 
 struct GemmArguments {
   const uint8_t* weights;
-  float* partials;  // [grid, 128 * BLOCK_T]
+  float* partials;  // [grid, 2, kSlots, 64 * BLOCK_T]
   uint32_t* flags;  // [grid, 2], zero between launches
   int tokens;
   Epilogue epilogue;
@@ -134,7 +141,12 @@ __device__ __forceinline__ Tile tile_at(int index, int tiles_t) {
   return {rest / width, first + rest % width};
 }
 
-/// What a block, or a cluster of them, computes: its run of k blocks, the last tile first, then its
+/// First k block of a unit.
+__device__ __forceinline__ int cut_at(int unit) {
+  return SEGMENTS > 0 ? unit * kKBlocks / kTileUnits : unit;
+}
+
+/// What a block, or a cluster of them, computes: its run of units, the last tile first, then its
 /// whole tiles.
 struct Pieces {
   int direct;  // tiles [0, direct) are whole, the others cut
@@ -159,32 +171,34 @@ struct Pieces {
     const int waves = tiles / blocks, rest = tiles - waves * blocks;
     const bool full = rest == 0 || (waves > 1 && rest * 8 > blocks * 7 - 8);
     direct = full ? tiles : (waves > 1 ? (waves - 1) * blocks : 0);
-    const int units = (tiles - direct) * kKBlocks;  // of fewer than two waves: 32 bits hold all
-    const int offset = direct * kKBlocks;
+    const int units = (tiles - direct) * kTileUnits;  // of fewer than two waves: 32 bits hold all
+    const int offset = direct * kTileUnits;
     begin = offset + units * block / blocks;
     end = offset + units * (block + 1) / blocks;
     streaming = begin < end;
-    tile = streaming ? (end - 1) / kKBlocks : block;
+    tile = streaming ? (end - 1) / kTileUnits : block;
   }
   __device__ bool valid() const { return streaming || tile < direct; }
   __device__ void next() {
     if (!streaming) {
       tile += gridDim.x / CLUSTER;
-    } else if (tile > begin / kKBlocks) {
+    } else if (tile > begin / kTileUnits) {
       --tile;
     } else {
       streaming = false;
       tile = blockIdx.x / CLUSTER;
     }
   }
-  __device__ int first_k() const {
-    const int start = tile * kKBlocks;
+  __device__ int first() const {
+    const int start = tile * kTileUnits;
     return streaming && begin > start ? begin - start : 0;
   }
-  __device__ int last_k() const {
-    const int start = tile * kKBlocks;
-    return streaming && end < start + kKBlocks ? end - start : kKBlocks;
+  __device__ int last() const {
+    const int start = tile * kTileUnits;
+    return streaming && end < start + kTileUnits ? end - start : kTileUnits;
   }
+  __device__ int first_k() const { return cut_at(first()); }
+  __device__ int last_k() const { return cut_at(last()); }
 };
 
 __device__ __forceinline__ void load_weights(const GemmArguments& g, uint8_t* stage, int w, int k,
@@ -245,76 +259,7 @@ __device__ void produce(const GemmArguments& g, const void* map, uint8_t* stages
   }
 }
 
-/// A warpgroup's own half of a block's partial sums, and the word that says they are there.
-struct Partial {
-  float4* sums;
-  uint32_t* flag;
-  __device__ __forceinline__ Partial(const GemmArguments& g, int block, int thread) {
-    const int64_t half = int64_t{block} * 2 + thread / 128;
-    sums = reinterpret_cast<float4*>(g.partials + half * (64 * BLOCK_T)) + thread % 128;
-    flag = g.flags + half;
-  }
-};
-
-/// Adds what the blocks before this one computed of the tile, in the order of k. All their flags
-/// are awaited, and several blocks' sums are in flight, at a time.
-__device__ __forceinline__ void gather(const GemmArguments& g, float (&acc)[BLOCK_T / 2],
-                                       const Pieces& p, int tiles, int thread, int rank) {
-  constexpr int kBatch = BLOCK_T <= 16 ? 4 : BLOCK_T <= 32 ? 2 : 1;
-  constexpr int kChunk = BLOCK_T / 8 < 8 ? BLOCK_T / 8 : 8;
-  const int cluster = blockIdx.x / CLUSTER, clusters = gridDim.x / CLUSTER;
-  const int units = (tiles - p.direct) * kKBlocks;
-  const int start = (p.tile - p.direct) * kKBlocks;
-  int first = start * clusters / units;
-  while (units * (first + 1) / clusters <= start) ++first;
-  const int count = cluster - first;
-  const auto partial = [&](int i) { return Partial(g, (first + i) * CLUSTER + rank, thread); };
-  for (int i = thread % 128; i < count; i += 128) {
-    uint32_t ready = 0;
-    while (ready == 0) {
-      asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(ready) : "l"(partial(i).flag));
-    }
-  }
-  named_barrier(1 + thread / 128, 128);
-  for (int i = 0; i < count; i += kBatch) {
-#pragma unroll
-    for (int from = 0; from < BLOCK_T / 8; from += kChunk) {
-      float4 v[kBatch][kChunk];
-#pragma unroll
-      for (int b = 0; b < kBatch; ++b) {
-#pragma unroll
-        for (int j = 0; j < kChunk; ++j) {
-          v[b][j] = i + b < count ? __ldcg(partial(i + b).sums + (from + j) * 128)
-                                  : make_float4(0, 0, 0, 0);
-        }
-      }
-#pragma unroll
-      for (int b = 0; b < kBatch; ++b) {
-#pragma unroll
-        for (int j = 0; j < kChunk; ++j) {
-          float* to = acc + (from + j) * 4;
-          to[0] += v[b][j].x, to[1] += v[b][j].y, to[2] += v[b][j].z, to[3] += v[b][j].w;
-        }
-      }
-    }
-  }
-  for (int i = thread % 128; i < count; i += 128) *partial(i).flag = 0;
-}
-
-__device__ __forceinline__ void leave_partial(const GemmArguments& g,
-                                              const float (&acc)[BLOCK_T / 2], int thread) {
-  const Partial mine(g, blockIdx.x, thread);
-#pragma unroll
-  for (int j = 0; j < BLOCK_T / 8; ++j) {
-    __stcg(mine.sums + j * 128,
-           make_float4(acc[j * 4], acc[j * 4 + 1], acc[j * 4 + 2], acc[j * 4 + 3]));
-  }
-  named_barrier(1 + thread / 128, 128);
-  // The barrier orders the warpgroup's stores before this release.
-  if (thread % 128 == 0) {
-    asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(mine.flag), "r"(1u) : "memory");
-  }
-}
+#include "gemm_partials.cuh"
 
 /// Sends each block of the cluster what it finishes of this one's sums, and adds what they sent, in
 /// the order of k. False for a block that finishes nothing.
@@ -572,6 +517,41 @@ __device__ __forceinline__ void multiply(float (&acc)[BLOCK_T / 2], Ring& ring, 
   release(&shared.empty[previous], thread);
 }
 
+/// A piece's sums: over all of K if it ends its tile, with what other blocks have of it; else they
+/// are left for the block that does.
+__device__ __forceinline__ void sum_piece(const GemmArguments& g, const Pieces& p, Ring& ring,
+                                          const Shared& shared, int tiles, int rank,
+                                          float (&sum)[BLOCK_T / 2]) {
+  const int thread = threadIdx.x;
+#if SEGMENTS > 1
+  const int first = p.first(), last = p.last();
+  float acc[BLOCK_T / 2];
+  for (int unit = first; unit < last; ++unit) {
+    multiply(acc, ring, cut_at(unit + 1) - cut_at(unit), shared, thread);
+    if (first > 0) {
+      if (unit + 1 < kTileUnits) leave_sums(g, acc, thread, unit - first + 1);
+      continue;
+    }
+#pragma unroll
+    for (int i = 0; i < BLOCK_T / 2; ++i) sum[i] = unit == 0 ? acc[i] : sum[i] + acc[i];
+  }
+  if (last < kTileUnits) {
+    if (first == 0) leave_sums(g, sum, thread);
+    raise_flag(g, thread);
+  } else if (first > 0) {
+    gather_segments(g, sum, p, tiles, thread, rank);
+#pragma unroll
+    for (int i = 0; i < BLOCK_T / 2; ++i) sum[i] += acc[i];
+  }
+#else
+  multiply(sum, ring, p.last_k() - p.first_k(), shared, thread);
+  if (PARTS == 0 && p.last() < kTileUnits) {
+    leave_sums(g, sum, thread);
+    raise_flag(g, thread);
+  }
+#endif
+}
+
 __device__ void consume(const GemmArguments& g, const Shared& shared, int tiles_t, int rank) {
   const int thread = threadIdx.x;
   const int tiles = kTilesW * tiles_t;
@@ -586,19 +566,17 @@ __device__ void consume(const GemmArguments& g, const Shared& shared, int tiles_
   if (p.valid()) epilogue.ask_weights(g, row_of(tile_at(p.tile, tiles_t)), thread);
   wait_dependencies();
   for (bool again = false; p.valid(); p.next(), again = true) {
-    const int steps = p.last_k() - p.first_k();
-    if (PARTS == 0 && p.last_k() < kKBlocks) {
-      multiply(acc, ring, steps, shared, thread);
-      leave_partial(g, acc, thread);
+    if (PARTS == 0 && p.last() < kTileUnits) {
+      sum_piece(g, p, ring, shared, tiles, rank, acc);
       continue;
     }
     const Tile tile = tile_at(p.tile, tiles_t);
     const int token = tile.t * BLOCK_T + part_of_tile() * kOwnedT;
     if (again) epilogue.ask_weights(g, row_of(tile), thread);
     epilogue.ask(g, row_of(tile), token, thread);
-    multiply(acc, ring, steps, shared, thread);
+    sum_piece(g, p, ring, shared, tiles, rank, acc);
     if (PARTS > 1 && !join_parts(acc, shared.exchange, shared.joined, rank, thread)) continue;
-    if (PARTS == 0 && p.first_k() > 0) gather(g, acc, p, tiles, thread, rank);
+    if (PARTS == 0 && SEGMENTS <= 1 && p.first() > 0) gather(g, acc, p, tiles, thread, rank);
     epilogue.finish(g, acc, row_of(tile), token, thread);
   }
 }

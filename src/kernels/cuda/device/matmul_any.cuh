@@ -2,6 +2,7 @@
 // operands; b is [N, K] (TRANSPOSE_B) or [K, N].
 //   A_T B_T, ACC (accumulators: 2 for weights that alternate in tiles of 16 rows), TRANSPOSE_B
 //   VECTOR_A VECTOR_B: rows are a multiple of 8 elements, so that eight can move together
+//   ONE_PATH: few rows go the way of many, so that a row's sums do not depend on its company
 //   FINISH: neighbouring columns that the epilogue takes at once
 // The including source defines before it: rows_extent, columns_extent, depth_extent; Fused (the
 // operands beside a and b); prologue(fused, element, row, k), which is the identity without one;
@@ -183,7 +184,7 @@ __device__ __forceinline__ void few_rows(const Product& p, float* shared) {
 
 /// Whether the product was one of few rows, and is done.
 __device__ __forceinline__ bool done_by_few_rows(const Product& p, void* shared) {
-  if (!TRANSPOSE_B || p.rows > kFewRows) return false;
+  if (ONE_PATH || !TRANSPOSE_B || p.rows > kFewRows) return false;
   float* floats = static_cast<float*>(shared);
   if (p.rows <= 1) {
     few_rows<1>(p, floats);
