@@ -98,7 +98,9 @@ TEST_P(Family, F32WithPrefixHitsAndWithout) {
     ASSERT_NE(exec, nullptr);
     const GoldenPrompt& prompt = golden_.prompts.back();
     for (int round = 0; round < 3; ++round) expect_greedy(*exec, prompt);
-    EXPECT_EQ(exec->stats().prefix_hits > 0, caching);
+    // A block must be full to be found again; those of GPU engines hold more than some prompts.
+    const bool fills_a_block = prompt.ids.size() > static_cast<size_t>(exec->stats().block_tokens);
+    EXPECT_EQ(exec->stats().prefix_hits > 0, caching && fills_a_block);
   }
 }
 
@@ -148,7 +150,8 @@ TEST_P(Family, F32UnderForcedPreemption) {
     EXPECT_EQ(ids[i], golden_.prompts[i % golden_.prompts.size()].greedy) << i;
   }
   lock.unlock();
-  EXPECT_GT((*exec)->stats().preemptions, 0u);
+  // Who never wants a second block never gives one up: GpuInvariant preempts there.
+  if (longest > 2 * block_tokens) EXPECT_GT((*exec)->stats().preemptions, 0u);
   EXPECT_TRUE((*exec)->check_integrity().ok());
 }
 
