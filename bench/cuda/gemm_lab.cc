@@ -162,7 +162,10 @@ class Lab {
         fmt::format("{} {} {} {} {} {}", g.n, g.k, c.tokens, g.fp8, c.gated(), c.residual());
     if (key == data_.key) return false;
     const uint64_t size = g.fp8 ? 1 : 2, n = static_cast<uint64_t>(g.n);
-    const uint64_t w_count = n * static_cast<uint64_t>(g.k * copies);
+    const DType type = g.fp8 ? DType::kF8E4M3 : DType::kBf16;  // rows are padded
+    const auto packed =
+        static_cast<uint64_t>(kernels::cuda::gemm_sm90_packed_bytes(g.n, g.k, type));
+    const uint64_t w_count = packed / size * static_cast<uint64_t>(copies);
     const uint64_t m = static_cast<uint64_t>(c.tokens), x_count = m * static_cast<uint64_t>(g.k);
     const uint64_t y_count = m * n / static_cast<uint64_t>(g.accumulators);
     data_ = {};
@@ -188,7 +191,8 @@ class Lab {
   void yardstick(const Case& c, OrderedJson& rows) {
     if (!library_) library_ = take(cu::CublasLt::create());
     const GemmSm90Config& g = c.config;
-    const uint64_t w_bytes = static_cast<uint64_t>(g.n * g.k) * (g.fp8 ? 1 : 2);
+    const uint64_t w_bytes = static_cast<uint64_t>(
+        kernels::cuda::gemm_sm90_packed_bytes(g.n, g.k, g.fp8 ? DType::kF8E4M3 : DType::kBf16));
     const int copies = static_cast<int>(std::min<uint64_t>(16, 1 + (300ull << 20) / w_bytes));
     const uint64_t y_bytes = static_cast<uint64_t>(g.n) * static_cast<uint64_t>(c.tokens) * 2;
     auto y = take(cu::DeviceBuffer::allocate(y_bytes));
