@@ -271,6 +271,7 @@ inline void start_copy(void* to, const void* from, uint32_t bytes, uint64_t* arr
   std::memcpy(to, from, bytes);
   arrival_at(arrival).take(-1);
 }
+inline void prefetch(const void*, uint32_t) {}
 inline void await_copy(uint64_t* arrival) {
   if (arrival_at(arrival).phase != 1) std::abort();
 }

@@ -309,28 +309,36 @@ __device__ __noinline__ int walk(View view, Scale scale, Filter filter, uint64_t
     }
   }
   if (span < 0) return -1;  // it lies in a later block
-#pragma unroll 1
+  const auto kept_weight = [&](float x, int local) {
+    const float w = scale.weight(x);
+    return w >= filter.weight && filter.keeps(x, c.rank * kSegment + local) ? w : 0.0f;
+  };
+  int group = span * kSpan + 4 * c.lane;
+#pragma unroll
   for (int i = 0; i < kQuads; ++i) {
     const int local = span * kSpan + i * kGroup + 4 * c.lane;
     const Four v = view.at(local);
-    uint64_t mass[4], mine = 0;
+    Mass<4> mass;
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const float w = scale.weight(v.x[j]);
-      const bool kept = w >= filter.weight && filter.keeps(v.x[j], c.rank * kSegment + local + j);
-      mass[j] = kept ? mass_of(w) : 0;
-      mine += mass[j];
-    }
-    const uint64_t upto = before + warp_scan(mine, c.lane);
-    uint64_t sum = upto - mine;
-    int id = -1;
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      if (sum <= target && sum + mass[j] > target) id = c.rank * kSegment + local + j;
-      sum += mass[j];
-    }
-    before = shuffle(upto, 31);
-    if (before > target) return id;
+    for (int j = 0; j < 4; ++j) mass.add(kept_weight(v.x[j], local + j));
+    mass.high = warp_total(mass.high);
+    mass.low = warp_total(mass.low);
+    const bool passed = local == group && i + 1 < kQuads && before + mass.value() <= target;
+    if (passed) before += mass.value(), group += kGroup;
   }
-  return -1;
+  const Four v = view.at(group);
+  uint64_t mass[4], mine = 0;
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    mass[j] = mass_of(kept_weight(v.x[j], group + j));
+    mine += mass[j];
+  }
+  uint64_t sum = before + warp_scan(mine, c.lane) - mine;
+  int id = -1;
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    if (sum <= target && sum + mass[j] > target) id = c.rank * kSegment + group + j;
+    sum += mass[j];
+  }
+  return id;
 }

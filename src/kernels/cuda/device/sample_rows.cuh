@@ -480,6 +480,19 @@ __device__ __forceinline__ void keep_choice(const Operands& o, const Row& row, i
   if ((pair >> shift & 0x7fff) < 0x7fff) pair += 1u << shift;
 }
 
+/// Brings a row that a later cluster of this launch will copy into the cache of the device, while
+/// this one is worked on.
+constexpr int kAtOnce = 48;
+__device__ __forceinline__ void fetch_later_row(const Context& c, const Operands& o, int index,
+                                                const int* symbol) {
+  if (c.thread != THREADS - 1 || index >= extent_of<ROW_FACTOR, ROW_OFFSET>(symbol)) return;
+  const Row later = {o.params + int64_t{index} * PARAM_WORDS, index, false};
+  const int held = VOCAB - c.rank * kSegment;
+  if (held <= 0) return;
+  prefetch(later.logits(o) + c.rank * kSegment,
+           static_cast<uint32_t>(held < kSegment ? held : kSegment) * 4);
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
     sample_rows(const float* __restrict__ logits, const int* __restrict__ params,
                 const int* __restrict__ edits, const uint32_t* __restrict__ masks, uint32_t* counts,
@@ -502,7 +515,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
     prepare_arrival(&s.pushed[1]);
   }
   clear_bins(c);
-  arrive_cluster();  // others push only once this block runs
+  arrive_cluster_idly();  // others push only once this block runs
   bool copied = true;
   if (!IN_SHARED) {
     copied = row.edited || row.word(kMask) >= 0;
@@ -512,6 +525,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS_PER_SM)
   row.words = s.words;
   const Survey survey = load_row(c, o, row, x);
   const View view{copied ? x : row.logits(o)};
+  if (kCopied) fetch_later_row(c, o, index + kAtOnce, symbol);
   wait_cluster();
   find_best(c, view, survey);
   const Ends ends = {s.total[0], least_of_row(c)};

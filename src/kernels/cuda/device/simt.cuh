@@ -175,9 +175,13 @@ __device__ __forceinline__ void start_copy(void* to, const void* from, uint32_t 
   if (bytes > 0) bulk_load(to, from, bytes, arrival, policy_evict_first());
 }
 __device__ __forceinline__ void await_copy(uint64_t* arrival) { barrier_wait(arrival, 0); }
+__device__ __forceinline__ void prefetch(const void* from, uint32_t bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+}
 #else
 constexpr bool kHasCopies = false;
 __device__ __forceinline__ void prepare_arrival(uint64_t*) {}
 __device__ __forceinline__ void start_copy(void*, const void*, uint32_t, uint64_t*) {}
 __device__ __forceinline__ void await_copy(uint64_t*) {}
+__device__ __forceinline__ void prefetch(const void*, uint32_t) {}
 #endif
