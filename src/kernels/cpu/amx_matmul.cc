@@ -16,11 +16,12 @@
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq," \
-                                                   "avx512vl,avx512bf16,fma,f16c"))),             \
+                                                   "avx512vl,avx512bf16,fma,f16c,prfchw"))),      \
                                  apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("amx-tile,amx-bf16,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma,f16c")
+#pragma GCC target("prfchw")
 #endif
 // clang-format off
 namespace ramjet::kernels::cpu::amx {
@@ -33,6 +34,7 @@ namespace {
 #include "kernels/cpu/matmul_core.inc"
 #include "kernels/cpu/amx_tiles.inc"
 #include "kernels/cpu/amx_block_end.inc"
+#include "kernels/cpu/amx_pack.inc"
 #include "kernels/cpu/amx_tiled.inc"
 #include "kernels/cpu/amx_matmul.inc"
 }  // namespace

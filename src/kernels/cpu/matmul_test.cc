@@ -195,6 +195,36 @@ TEST(CpuMatmul, AmxIndexingUnderEmulation) {
   }
 }
 
+/// The ends that run while the tiles multiply, and those of long rows: one pass and several, odd
+/// blocks, rows short of one.
+TEST(CpuMatmul, AmxEndsBesideTheTiles) {
+  if (!Target{Isa::kAvx512}.runs_on(Target::host())) GTEST_SKIP() << "no AVX-512 here";
+  ThreadPool pool(2);
+  struct Extents {
+    int64_t rows, columns, depth;
+  };
+  for (const auto& [rows, columns, depth] :
+       {Extents{17, 32, 40}, Extents{47, 288, 1056}, Extents{70, 96, 530}, Extents{37, 8224, 40}}) {
+    for (DType b : {DType::kBf16, DType::kI8}) {
+      Tactic tactic =
+          *find_tactic(b == DType::kI8 ? "cpu.amx.matmul_n16.v1" : "cpu.amx.matmul_n16k2.v1");
+      tactic.run =
+          b == DType::kI8 ? cpu::amx::matmul_plain_emulated : cpu::amx::matmul_paired_emulated;
+      MatmulCase plain{.b = b, .rows = rows, .columns = columns, .depth = depth};
+      MatmulCase sum = plain, gated = plain;
+      sum.epilogue = PointwiseProgram::parse("2: r2=add(r0,r1) -> r2").value();
+      sum.epilogue_operands = {random_tensor(DType::kBf16, {rows, columns})};
+      gated.accumulators = 2;
+      gated.epilogue = PointwiseProgram::parse("2: r2=silu(r0) r3=mul(r2,r1) -> r3").value();
+      for (const MatmulCase& m : {plain, sum, gated}) {
+        OpCase test = build(m);
+        EXPECT_EQ(difference(test.run_reference(), test.run(tactic, pool), kTolerance), "")
+            << tactic.name << " " << test.label;
+      }
+    }
+  }
+}
+
 /// A row's result doesn't depend on how many rows there are beside it.
 void expect_rows_independent(const OpCase& all, const Tactic& tactic) {
   ThreadPool pool(2);
