@@ -109,21 +109,27 @@ void add_any(const OpDesc& desc, const DeviceFacts& facts, LaunchWhen when, Devi
 
 /// `cluster`: a cluster of so many blocks a sequence and KV head; 0: equal runs over a fixed grid.
 void add_decode(const OpDesc& desc, const DeviceFacts& facts, int64_t cluster, DevicePlan& plan) {
-  constexpr int64_t kWarps = 4, kRingBytes = 96 << 10;
+  constexpr int64_t kWarps = 4, kRingBytes = 96 << 10, kShortRing = 64 << 10;
   const AttentionDesc& d = attention_of(desc);
   const int64_t least = fp8_cache(d) ? 128 : 64;
   const int64_t pad = d.head_dim <= least ? least : d.head_dim <= 128 ? 128 : 256;
   const int64_t stage = kWarps * 32 * pad * element_bytes(d);
-  // Sums of 16 x pad f32 a warp land where copies did.
-  const int64_t stages = std::clamp<int64_t>(kRingBytes / stage, 3, 8);
+  // e4m3 waits for its conversions rather than for memory: three blocks a multiprocessor with a
+  // shorter ring each, where they fit. Sums of 16 x pad f32 a warp land where copies did.
+  const int64_t rest = sequences_symbol(desc)->max * 4 + (2 << 10);
+  const bool three =
+      cluster == 0 && fp8_cache(d) && pad == 128 && 3 * (kShortRing + rest) <= (228 << 10);
+  const int64_t stages = three ? kShortRing / stage : std::clamp<int64_t>(kRingBytes / stage, 3, 8);
   const int64_t group = d.num_heads / d.num_kv_heads;
   const int64_t pairs = d.num_kv_heads * ((group + 15) / 16);
-  const int64_t blocks = facts.multiprocessors * (stages * stage > kRingBytes + 1024 ? 1 : 2);
+  const int64_t together = three ? 3 : stages * stage > kRingBytes + 1024 ? 1 : 2;
+  const int64_t blocks = facts.multiprocessors * together;
   const Dim sequences = desc.inputs[2].dims[0];
   plan.modules.push_back(module_of(desc, "attention_decode", 1));
   plan.modules.back().defines.push_back(fmt::format("ATT_PAD={}", pad));
   plan.modules.back().defines.push_back(fmt::format("STAGES={}", stages));
   plan.modules.back().defines.push_back(fmt::format("ATT_CLUSTER={}", cluster));
+  plan.modules.back().defines.push_back(fmt::format("ATT_BLOCKS={}", three ? 3 : 1));
   DeviceLaunch launch =
       launch_of(desc, plan, cluster > 0 ? "attention_decode_cluster" : "attention_decode");
   launch.shared_bytes = static_cast<uint32_t>(stages * stage);
@@ -156,14 +162,16 @@ std::string wgmma_function(const char* name, int64_t n, bool from_registers, con
       from_registers ? fmt::format("{{%{}, %{}, %{}, %{}}}", count, count + 1, count + 2, count + 3)
                      : fmt::format("%{}", count);
   const int64_t b = count + operands;
+  const bool eight_bits = std::string_view(type).find("e4m3") != std::string_view::npos;
+  const char* const order = from_registers ? ", 1" : eight_bits ? "" : ", 0, 0";
   return fmt::format(
       "__device__ __forceinline__ void {}(float (&d)[{}], {}, uint64_t b, int add) {{\n"
       "  asm volatile(\"{{\\n.reg .pred p;\\nsetp.ne.b32 p, %{}, 0;\\n"
-      "wgmma.mma_async.sync.aligned.m64n{}k16.f32.{} {{{}}}, {}, %{}, p, 1, 1{};\\n}}\\n\"\n"
+      "wgmma.mma_async.sync.aligned.m64n{}{} {{{}}}, {}, %{}, p, 1, 1{};\\n}}\\n\"\n"
       "      : {}\n      : {}, \"l\"(b), \"r\"(add));\n}}\n",
       name, count,
       from_registers ? "uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3" : "uint64_t a", b + 1,
-      n, type, registers, a, b, from_registers ? ", 1" : ", 0, 0", outputs,
+      n, type, registers, a, b, order, outputs,
       from_registers ? "\"r\"(a0), \"r\"(a1), \"r\"(a2), \"r\"(a3)" : "\"l\"(a)");
 }
 
@@ -216,7 +224,7 @@ void add_prefill(const OpDesc& desc, const DeviceFacts& facts, bool all, DeviceP
   const int64_t raw = fp8 ? std::clamp<int64_t>(rest / (keys * pad), 1, 4) : 0;
   plan.modules.push_back(module_of(desc, "attention_prefill", all ? 0 : 2));
   DeviceModule& module = plan.modules.back();
-  const char* const type = fp8 ? "f16.f16" : "bf16.bf16";
+  const char* const type = fp8 ? "k16.f32.f16.f16" : "k16.f32.bf16.bf16";
   module.source = "#include \"hopper.cuh\"\n" + wgmma_function("wgmma_scores", keys, false, type) +
                   wgmma_function("wgmma_values", pad, true, type) + module.source;
   const std::pair<const char*, int64_t> defines[] = {
@@ -249,6 +257,42 @@ void add_prefill(const OpDesc& desc, const DeviceFacts& facts, bool all, DeviceP
   plan.launches.push_back(std::move(launch));
 }
 
+/// Rows of e4m3 keys that fill 128 bytes: what attention_prefill_e4m3.cuh is for.
+bool keys_as_they_lie(const AttentionDesc& d) {
+  return fp8_cache(d) && d.head_dim > 64 && d.head_dim <= 128 && d.window == 0;
+}
+
+void add_prefill_e4m3(const OpDesc& desc, const DeviceFacts& facts, DevicePlan& plan) {
+  constexpr int64_t kPad = 128, kKeys = 128, kRows = 128, kShared = 227 << 10, kRest = 1024;
+  constexpr int64_t kPlaces = 3, kAlignment = 1024, kTile = kKeys * kPad;  // of e4m3
+  const AttentionDesc& d = attention_of(desc);
+  const int64_t page_rows = std::gcd(kKeys, d.block_tokens);
+  // Queries in bf16, keys as they lie, values in f16.
+  const int64_t tiles = kRows * kPad * 2 + kPlaces * 3 * kTile + kAlignment;
+  const int64_t rest = kShared - tiles - kRest - sequences_symbol(desc)->max * 4;
+  const int64_t raw = std::clamp<int64_t>(rest / kTile, 1, 4);
+  plan.modules.push_back(module_of(desc, "attention_prefill_e4m3", 2));
+  DeviceModule& module = plan.modules.back();
+  module.source = "#include \"hopper.cuh\"\n" +
+                  wgmma_function("wgmma_scores", kKeys, false, "k32.f32.e4m3.e4m3") +
+                  wgmma_function("wgmma_values", kPad, true, "k16.f32.f16.f16") + module.source;
+  define(module, "ATT_PAD", kPad);
+  define(module, "TILE_KEYS", kKeys);
+  define(module, "RAW_TILES", raw);
+  define(module, "PAGE_ROWS", page_rows);
+  DeviceLaunch launch = launch_of(desc, plan, "attention_prefill");
+  launch.grid[0] = facts.multiprocessors;
+  launch.block = 384;
+  launch.shared_bytes = static_cast<uint32_t>(tiles + raw * kTile);
+  launch.when = LaunchWhen::kAnyMany;
+  add_maps(desc, {kPad, page_rows, 1}, launch);
+  // Keys in the order in which they are multiplied.
+  launch.maps.push_back(launch.maps[0]);
+  launch.maps.back().swizzle_bytes = 128;
+  launch.args.push_back(LaunchArg::tensor_map(2));
+  plan.launches.push_back(std::move(launch));
+}
+
 void plan_any(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, DevicePlan& plan) {
   add_any(desc, facts, LaunchWhen::kAlways, plan);
 }
@@ -260,7 +304,11 @@ void plan_split(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, Dev
 void plan_sm90(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
                DevicePlan& plan) {
   add_decode(desc, facts, tactic.variant, plan);
-  add_prefill(desc, facts, false, plan);
+  if (keys_as_they_lie(attention_of(desc))) {
+    add_prefill_e4m3(desc, facts, plan);
+  } else {
+    add_prefill(desc, facts, false, plan);
+  }
 }
 void plan_fixed(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, DevicePlan& plan) {
   add_prefill(desc, facts, true, plan);

@@ -72,9 +72,12 @@ void expect_compiles(const DevicePlan& plan, const char* arch, std::set<std::str
     // 256 dimensions of sums and queries fill the registers to the last.
     const bool full = module.name.find("_d256_") != std::string::npos;
     // Adding splits takes a few more than the copying warpgroup leaves.
-    const int most = !full ? (launch.when == LaunchWhen::kAlways ? 16 : 0)
-                     : module.name.starts_with("attention_decode") ? 128
-                                                                   : 32;
+    // Three blocks of e4m3 decode leave a few too few for what stands between two sequences.
+    const bool decode = module.name.starts_with("attention_decode");
+    const bool three = decode && module.name.find("f8e4m3") != std::string::npos;
+    const int most = full    ? (decode ? 128 : 32)
+                     : three ? 32
+                             : (launch.when == LaunchWhen::kAlways ? 16 : 0);
     EXPECT_LE(number_in(result->log, "(\\d+) bytes spill stores"), most)
         << module.name << result->log;
     EXPECT_EQ(result->log.find("C7508"), std::string::npos) << "setmaxnreg ignored";

@@ -11,8 +11,9 @@
 //
 // Cells outside the visible keys are never read: copies fill them with zeros.
 // With ATT_CLUSTER = 8 a cluster takes a sequence and head instead (sm_90), and its blocks read
-// each other's sums. Defined by the host beside the common ones: ATT_CLUSTER, STAGES, ATT_PAD
-// (dimension in shared memory: 64, 128, 256; at least 128 for e4m3).
+// each other's sums. Defined by the host beside the common ones: ATT_CLUSTER, STAGES, ATT_BLOCKS
+// (that share a multiprocessor), ATT_PAD (dimension in shared memory: 64, 128, 256; at least 128
+// for e4m3).
 #pragma once
 
 #include "attention_common.cuh"
@@ -32,6 +33,7 @@ constexpr int kKSteps = ATT_PAD / 16;
 constexpr int kColumns = ATT_PAD / 8;
 constexpr int kStepsPerUnit = kUnitElements / 4;  // products a 16-byte load of a key feeds
 constexpr int kRows = kGroup < 16 ? kGroup : 16;  // of a product that are query heads
+constexpr int kRowHalves = kRows > 8 ? 2 : 1;     // of 8 rows, the others are padding
 constexpr int kPartialFloats = kRows * (ATT_PAD + 4);
 static_assert(ATT_DIM % kUnitElements == 0, "rows of 16-byte units");
 static_assert(STAGES * kStageUnits * 16 >= kPartialFloats * 4, "sums fit where copies land");
@@ -81,21 +83,25 @@ struct DecodeWork {
   }
 };
 
-__device__ int decode_tiles(const AttentionArguments& a, int s) {
-  if (a.query_start[s + 1] - a.query_start[s] != 1) return 0;
-  const int last = a.kv_len[s] - 1;
-  return last / kTileKeys - first_visible(last) / kTileKeys + 1;
+__device__ __forceinline__ int decode_tiles(const AttentionArguments& a, int s) {
+  const int rows = a.query_start[s + 1] - a.query_start[s], last = a.kv_len[s] - 1;
+  return rows == 1 ? last / kTileKeys - first_visible(last) / kTileKeys + 1 : 0;
 }
 
 /// Prefix sums over the sequences, by the whole block.
 __device__ DecodeWork find_work(const AttentionArguments& a, int* tiles) {
+  constexpr int kEach = 4;  // sequences of a thread, whose loads are in flight together
   __shared__ int sums[kDecodeWarps];
   const int count = *a.sequences, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   int total = 0;
-  for (int base = 0; base < count; base += kDecodeWarps * 32) {
-    const int s = base + threadIdx.x;
-    const int mine = s < count ? decode_tiles(a, s) : 0;
-    int sum = mine;
+  for (int base = 0; base < count; base += kDecodeWarps * 32 * kEach) {
+    const int first = base + threadIdx.x * kEach;
+    int mine[kEach], sum = 0;
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      sum += mine[i] = first + i < count ? decode_tiles(a, first + i) : 0;
+    }
+    const int own = sum;
 #pragma unroll
     for (int d = 1; d < 32; d *= 2) {
       const int other = __shfl_up_sync(~0u, sum, d);
@@ -103,12 +109,16 @@ __device__ DecodeWork find_work(const AttentionArguments& a, int* tiles) {
     }
     if (lane == 31) sums[warp] = sum;
     __syncthreads();
-    int before = total;
+    int before = total + sum - own;
     for (int w = 0; w < kDecodeWarps; ++w) {
       if (w < warp) before += sums[w];
       total += sums[w];
     }
-    if (s < count) tiles[s] = before + sum - mine;
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      if (first + i < count) tiles[first + i] = before;
+      before += mine[i];
+    }
     __syncthreads();
   }
   DecodeWork work = {tiles, count, total * kPairs, static_cast<int>(gridDim.x), 0, 0};
@@ -117,11 +127,10 @@ __device__ DecodeWork find_work(const AttentionArguments& a, int* tiles) {
   return work;
 }
 
-/// One run's share of a sequence and KV head. All units of these are [first, last), shared by the
-/// blocks [from, to].
+/// One run's share of a sequence and KV head. All units of these are [first, last).
 struct Piece {
   int sequence, pair, first_tile, last_tile, first_key, keys, row;
-  int first, last, from, to;
+  int first, last;
 };
 
 __device__ __forceinline__ void copy_unit(uint4* to, const uint8_t* from, uint32_t bytes) {
@@ -132,6 +141,38 @@ __device__ __forceinline__ void copy_unit(uint4* to, const uint8_t* from, uint32
 }
 __device__ __forceinline__ void commit_copies() {
   asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+constexpr bool kWholeRows = kUnits == kRowUnits && (kUnits == 8 || kUnits == 16);
+constexpr int kBases = kUnits / 4;  // orders of the units of values
+/// Offsets the instruction holds: an address each would be most of the work.
+template <int kAt>
+__device__ __forceinline__ void copy_at(uint32_t to, const uint8_t* from) {
+  asm volatile("cp.async.cg.shared.global [%0 + %2], [%1 + %2], 16;" ::"r"(to), "l"(from), "n"(kAt)
+               : "memory");
+}
+template <int kIndex>
+__device__ __forceinline__ void copy_rows(uint32_t keys_to, const uint32_t* values_to,
+                                          const uint8_t* keys, const uint8_t* values) {
+  copy_at<kIndex * 512>(keys_to, keys);
+  copy_at<kIndex * 512>(values_to[kIndex % kBases], values);
+  if constexpr ((kIndex + 1) * 32 < kWarpKeys * kUnits) {
+    copy_rows<kIndex + 1>(keys_to, values_to, keys, values);
+  }
+}
+/// 16 rows of keys and of values that are all there, to the places that copy_keys names.
+__device__ __forceinline__ void copy_whole(uint4* stage, const uint8_t* keys,
+                                           const uint8_t* values) {
+  constexpr int kEach = 32 / kUnits;  // rows of a copy of the warp
+  const int lane = threadIdx.x % 32, r = lane / kUnits, unit = lane % kUnits;
+  const uint32_t to = static_cast<uint32_t>(__cvta_generic_to_shared(stage));
+  uint32_t values_to[kBases];
+#pragma unroll
+  for (int i = 0; i < kBases; ++i) {
+    values_to[i] = to + ((kWarpKeys + r) * kUnits + (unit ^ ((i * kEach + r) & 6))) * 16;
+  }
+  copy_rows<0>(to + (r * kUnits + (unit ^ (r & 1) * 4)) * 16, values_to, keys + lane * 16,
+               values + lane * 16);
 }
 
 /// A warp's keys and values of a tile. With kEarly the last key, which the kernel before this one
@@ -147,6 +188,9 @@ __device__ __forceinline__ void copy_keys(const AttentionArguments& a, const Pie
   const int token = start % ATT_BLOCK_TOKENS, head = p.pair / kHeadTiles;
   const uint8_t* keys = key_row(a.cache, block, head, token);
   const uint8_t* values = value_row(a.cache, block, head, token);
+  if (kWholeRows && start >= p.first_key && start + kWarpKeys <= p.keys - (kEarly ? 1 : 0)) {
+    return copy_whole(stage, keys, values);
+  }
 #pragma unroll
   for (int i = 0; i < kWarpKeys * kUnits / 32; ++i) {
     const int at = i * 32 + lane, r = at / kUnits, unit = at % kUnits;
@@ -198,7 +242,7 @@ __device__ __forceinline__ void load_query(const AttentionArguments& a, const Pi
   const int kv_head = p.pair / kHeadTiles, first = p.pair % kHeadTiles * 16;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int h = first + half * 8 + lane / 4;
+    const int h = half < kRowHalves ? first + half * 8 + lane / 4 : kGroup;
     const uint8_t* row = a.q + (int64_t{p.row} * ATT_HEADS + kv_head * kGroup + h) * (ATT_DIM * 2);
 #pragma unroll
     for (int k = 0; k < kKSteps; ++k) {
@@ -245,7 +289,7 @@ __device__ __forceinline__ void attend_tile(const Piece& p, const uint4* stage, 
     }
   }
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
+  for (int half = 0; half < kRowHalves; ++half) {
     float most = s.top[half];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
@@ -266,12 +310,15 @@ __device__ __forceinline__ void attend_tile(const Piece& p, const uint4* stage, 
       x = exp2_fast(x - base);
       s.sum[half] += x;
     }
+    // After a few tiles the largest score is seldom a new one.
+    if (__all_sync(~0u, scale == 1.0f)) continue;
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) s.out[c][half * 2] *= scale, s.out[c][half * 2 + 1] *= scale;
   }
+  constexpr bool kLower = kRowHalves > 1;
   const uint32_t w[4] = {
-      pack_weights(score[0][0], score[0][1]), pack_weights(score[0][2], score[0][3]),
-      pack_weights(score[1][0], score[1][1]), pack_weights(score[1][2], score[1][3])};
+      pack_weights(score[0][0], score[0][1]), kLower ? pack_weights(score[0][2], score[0][3]) : 0,
+      pack_weights(score[1][0], score[1][1]), kLower ? pack_weights(score[1][2], score[1][3]) : 0};
   const uint4* values = stage + kWarpKeys * kUnits;
 #pragma unroll
   for (int j = 0; j < kUnits / 8; ++j) {
@@ -395,7 +442,7 @@ __device__ void finish(const AttentionArguments& a, const Piece& p, const Decode
                        float* scratch, int stride, float* partials, uint32_t* flags) {
   __shared__ bool is_last;
   __shared__ float warp_weights[2 * kDecodeWarps * kRows + kRows];
-  const int from = p.from, to = p.to;
+  const int from = work.block_of(p.first), to = work.block_of(p.last - 1);  // who share it
   __syncthreads();
   weigh_parts(
       kDecodeWarps, [&](int n, int i) { return scratch[n * stride + kRows * ATT_PAD + i]; },
@@ -510,7 +557,6 @@ __device__ __forceinline__ Piece piece_at(const AttentionArguments& a, const Dec
   const int base = work.tiles[p.sequence] * kPairs;
   p.pair = (unit - base) / count;
   p.first = base + p.pair * count, p.last = p.first + count;
-  p.from = work.block_of(p.first), p.to = work.block_of(p.last - 1);
   p.row = a.query_start[p.sequence];
   p.keys = a.kv_len[p.sequence];
   p.first_key = first_visible(p.keys - 1);
@@ -520,7 +566,19 @@ __device__ __forceinline__ Piece piece_at(const AttentionArguments& a, const Dec
   return p;
 }
 
-extern "C" __global__ void __launch_bounds__(kDecodeWarps * 32, 1)
+/// The piece after `p`, of the same sequence's next head if there is one.
+__device__ __forceinline__ Piece piece_after(const AttentionArguments& a, const DecodeWork& work,
+                                             const Piece& p, int end) {
+  if (p.pair + 1 == kPairs) return piece_at(a, work, p.last, end);
+  Piece next = p;
+  ++next.pair;
+  next.first = p.last, next.last = p.last + (p.last - p.first);
+  next.first_tile = p.first_key / kTileKeys;
+  next.last_tile = next.first_tile + (next.last < end ? next.last : end) - next.first;
+  return next;
+}
+
+extern "C" __global__ void __launch_bounds__(kDecodeWarps * 32, ATT_BLOCKS)
     attention_decode(const uint8_t* q, const int* query_start, const int* kv_len,
                      const int* block_table, const int* sequences, const uint8_t* cache,
                      uint8_t* out, float* partials, uint32_t* flags) {
@@ -548,7 +606,7 @@ extern "C" __global__ void __launch_bounds__(kDecodeWarps * 32, 1)
     leave_sums(s, scratch + threadIdx.x / 32 * (kRing * 4));
     finish(a, p, work, scratch, kRing * 4, partials, flags);
     if (p.last >= end) break;
-    p = piece_at(a, work, p.last, end);
+    p = piece_after(a, work, p, end);
     start_copies<false>(a, p, ring);
   }
 }
