@@ -2,9 +2,10 @@
 # The test suite. Usage: tests/run.sh [deep]
 #
 # Fast: release build and all unit tests, the core again under ASan + UBSan, the style guide as a
-# test, end-to-end tests of the binary and the Python clients. Deep adds TSan, clang-tidy on all,
-# longer fuzzing, soak and big comparisons. Every suite is run even when an earlier one failed; the
-# last line is "N passed, N failed, N skipped".
+# test, end-to-end tests of the binary and the Python clients. Deep adds everything else under
+# ASan + UBSan, what has threads and a served model under TSan, clang-tidy on all, longer fuzzing,
+# soak and big comparisons. Every suite is run even when an earlier one failed; the last line is
+# "N passed, N failed, N skipped".
 set -uo pipefail
 cd "$(dirname "$0")/.."
 deep=${1:-}
@@ -29,10 +30,11 @@ build() {
 }
 
 # start NAME COMMAND...: runs a GoogleTest program beside at most one other; count NAME adds what it said.
+# LIMIT: the most seconds one may take.
 start() {
   local name=$1; shift
   while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
-  { timeout 900 "$@" >"$logs/$name.log" 2>&1; echo $? >"$logs/$name.rc"; } &
+  { timeout "${LIMIT:-900}" "$@" >"$logs/$name.log" 2>&1; echo $? >"$logs/$name.rc"; } &
 }
 count() {
   local name=$1 log="$logs/$1.log" rc p f s
@@ -67,11 +69,11 @@ gtests() {
   for name in "${names[@]}"; do count "$name"; done
 }
 
-# counted NAME COMMAND...: a program that ends with "N passed, N failed[, N skipped]".
+# counted NAME COMMAND...: a program that ends with "N passed, N failed[, N skipped]"; LIMIT as above.
 counted() {
   local name=$1; shift
   local log="$logs/$name.log"
-  timeout 1800 "$@" >"$log" 2>&1
+  timeout "${LIMIT:-1800}" "$@" >"$log" 2>&1
   local rc=$?
   local line p f s
   line=$(grep -E '[0-9]+ (passed|failed|skipped|error)' "$log" | tail -1)
@@ -112,23 +114,46 @@ if python_environment; then
   counted python .venv/bin/pytest -q -x --maxfail=20 tests/python
 fi
 
+# soak NAME BINARY ARGUMENT...: clients that hang up on a served demo model, and its clean end.
+soak() {
+  local name=$1 binary=$2; shift 2
+  # A quarantine of freed memory that fills at once, so that growth is ours.
+  LIMIT=7200 counted "$name" env RAMJET_BINARY="$binary" ASAN_OPTIONS=quarantine_size_mb=8 \
+    .venv/bin/python tests/python/soak.py "$@"
+}
+small=(--requests 600 --concurrency 64 --minutes 60 --timeout 1800)
+# What a sanitizer sees end to end in minutes: hostile engines, samplers, policies, a run a family.
+some='HostileEngine.*:Sampling.*:Policy.*:Network.*:*F32EqualsTransformers*'
+
 if [ "$deep" = deep ]; then
   section "ASan + UBSan, the rest"
   rest=(runtime_test device_test text_test kernels_test models_test compiler_test server_test)
-  if build dev "${rest[@]}"; then
-    gtests asan- "${rest[@]/#/build/dev/bin/}"
+  if build dev "${rest[@]}" e2e_test ramjet; then
+    LIMIT=3600 gtests asan- "${rest[@]/#/build/dev/bin/}"
+    LIMIT=3600 GTEST_FILTER=$some gtests asan- build/dev/bin/e2e_test
+    soak asan-soak build/dev/ramjet "${small[@]}"
   fi
   section "TSan"
   threaded=(base_test text_test runtime_test server_test)
-  if build tsan "${threaded[@]}"; then
-    gtests tsan- "${threaded[@]/#/build/tsan/bin/}"
+  if build tsan "${threaded[@]}" e2e_test ramjet; then
+    LIMIT=3600 gtests tsan- "${threaded[@]/#/build/tsan/bin/}"
+    LIMIT=3600 GTEST_FILTER='Policy.*:Sampling.*' gtests tsan- build/tsan/bin/e2e_test
+    soak tsan-soak build/tsan/ramjet "${small[@]}"
   fi
   section "clang-tidy"
-  counted clang-tidy tests/tidy/clang_tidy.sh all
+  LIMIT=7200 counted clang-tidy tests/tidy/clang_tidy.sh all
   section "fuzzing"
-  counted fuzz tests/fuzz/run.sh 600
+  LIMIT=7200 counted fuzz tests/fuzz/run.sh 600
+  section "comparisons"
+  if .venv/bin/pip install -q -r tests/python/comparisons.txt >"$logs/pip.log" 2>&1; then
+    LIMIT=7200 counted tokenizers .venv/bin/python tests/python/tokenizer_differential.py
+    LIMIT=7200 counted templates .venv/bin/python tests/python/template_differential.py \
+      build/ramjet --cases 2000
+  else
+    tail -5 "$logs/pip.log"; fail "pip"
+  fi
   section "soak"
-  counted soak .venv/bin/python tests/python/soak.py --minutes 30
+  soak soak build/ramjet --minutes 30
 fi
 
 section "done"

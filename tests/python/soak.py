@@ -3,10 +3,11 @@
     python tests/python/soak.py [--requests 10000] [--minutes 30] [--concurrency 256]
                                 [--timeout 120] [--url U --api-key K] [--json FILE]
 
-Without --url a server is started as in conftest.py, with a KV cache small enough to be full soon,
-and its resident memory is watched too. The run ends after that many requests or minutes, whichever
-comes first, and prints "N passed, N failed"; --json writes what was seen, with the machine. A
-client waits --timeout seconds for bytes: sanitized builds and busy machines need more.
+Without --url a server is started as in conftest.py, with a KV cache small enough to be full soon;
+its resident memory is watched, and SIGTERM must end it with 0 (a sanitizer that found something
+ends it with another number). The run ends after that many requests or minutes, whichever comes
+first, and prints "N passed, N failed"; --json writes what was seen, with the machine. A client
+waits --timeout seconds for bytes: sanitized builds and busy machines need more.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import json
 import os
 import platform
 import random
+import subprocess
 import threading
 import time
 from contextlib import nullcontext
@@ -123,6 +125,14 @@ def resident_mb(process):
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
+def exit_code(process):
+    process.terminate()
+    try:
+        return process.wait(120)
+    except subprocess.TimeoutExpired:
+        return None
+
+
 def processor():
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -171,6 +181,9 @@ def soak(a, process, url, key):
         f"memory is flat ({before:.0f} MB, then {after:.0f} MB)": after <= before * 1.1 + 20,
         "it still answers": bool(server.complete(prompt="Hi", max_tokens=2)["choices"]),
     }
+    if process is not None:
+        code = exit_code(process)
+        checks[f"SIGTERM ends it with 0 ({code})"] = code == 0
     for what, good in checks.items():
         print(("ok      " if good else "FAILED  ") + what)
     if a.json:

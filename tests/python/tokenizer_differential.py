@@ -3,9 +3,9 @@
 
     tokenizer_differential.py --ramjet build/ramjet [--count 100000] [--seed 1] [--only NAME]
 
-Needs `pip install tokenizers` (and `transformers` for Llama 3's conversion). Tokenizers: the
-fixtures in tests/data/tokenizers and, where they are, the vocabularies of ../shared/data/tokenizers.
-Exit code 1 and the first differences if any string differs.
+Needs `pip install -r tests/python/comparisons.txt`. Tokenizers: the fixtures in
+tests/data/tokenizers and, where they are, the vocabularies of ../shared/data/tokenizers. Prints
+the first differences and ends with "N passed, N failed", counting strings; 1 if any differs.
 """
 import argparse
 import json
@@ -234,7 +234,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only")
     args = parser.parse_args()
-    total = 0
+    total = compared = 0
     with tempfile.TemporaryDirectory() as folder:
         for name, path, make in subjects(pathlib.Path(folder)):
             if args.only and args.only != name:
@@ -249,7 +249,9 @@ def main():
                 different += compare(name, args.ramjet, path, theirs, rest, flags)
             print(f"{name}: {len(texts)} strings, {different} differ", flush=True)
             total += different
-    sys.exit(1 if total else 0)
+            compared += len(texts) + 2 * len(rest)
+    print(f"{compared - total} passed, {total} failed")
+    sys.exit(1 if total or not compared else 0)
 
 
 if __name__ == "__main__":
