@@ -5,11 +5,11 @@
 #include <chrono>
 #include <future>
 #include <map>
+#include <memory>
 #include <random>
 #include <thread>
 
-#include "runtime/executor/executor_core.h"
-#include "runtime/executor/fake_async_session.h"
+#include "runtime/executor/test_executor.h"
 #include "runtime/executor/test_reference.h"
 #include "runtime/session/planted_session.h"
 
@@ -18,59 +18,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using testing::HasSubstr;
-
-std::unique_ptr<ExecutorCore> make_executor(const SessionInfo& info, const ExecutorConfig& config,
-                                            FakeSession::Options options = {}) {
-  auto core = ExecutorCore::create(std::make_unique<FakeSession>(info, std::move(options)), config,
-                                   nullptr);
-  EXPECT_TRUE(core.ok()) << core.error().message;
-  return std::move(core).value();
-}
-
-/// An executor over a session that chooses tokens itself; `session` is borrowed from it.
-std::unique_ptr<ExecutorCore> make_ahead(const SessionInfo& info, const ExecutorConfig& config,
-                                         FakeAsyncSession** session,
-                                         FakeSession::Options options = {}) {
-  auto made = std::make_unique<FakeAsyncSession>(info, std::move(options));
-  *session = made.get();
-  auto core = ExecutorCore::create(std::move(made), config, nullptr);
-  EXPECT_TRUE(core.ok()) << core.error().message;
-  return std::move(core).value();
-}
-
-Request greedy(std::vector<int32_t> prompt, int max_tokens) {
-  Request request;
-  request.prompt_ids = std::move(prompt);
-  request.sampling.temperature = 0;
-  request.sampling.stop.max_tokens = max_tokens;
-  request.sampling.stop.ignore_eos = true;
-  return request;
-}
-
-Request random_request(std::mt19937& rng) {
-  Request request;
-  const size_t length = 1 + rng() % 40;
-  const auto family = static_cast<int32_t>(1 + rng() % 3);
-  for (size_t i = 0; i < length; ++i) {
-    request.prompt_ids.push_back(i < 20 ? family : static_cast<int32_t>(rng() % 61));
-  }
-  SamplingParams& s = request.sampling;
-  s.seed = rng();
-  s.temperature = rng() % 3 == 0 ? 0.0f : 0.7f + 0.1f * static_cast<float>(rng() % 8);
-  if (rng() % 3 == 0) s.top_k = static_cast<int>(1 + rng() % 20);
-  if (rng() % 3 == 0) s.top_p = 0.8f;
-  if (rng() % 4 == 0) s.controls.repetition_penalty = 1.3f;
-  if (rng() % 4 == 0) s.controls.frequency_penalty = 0.5f;
-  if (rng() % 5 == 0) s.controls.bad_words = {{3}, {5, 6}};
-  if (rng() % 9 == 0) s.controls.allowed_ids = {0, 2, 3, 4, 7, 9, 30, 31, 32, 33, 60};
-  if (rng() % 5 == 0) s.stop.stop_ids = {7};
-  s.stop.max_tokens = static_cast<int>(1 + rng() % 30);
-  if (rng() % 4 == 0) s.stop.min_tokens = static_cast<int>(rng() % s.stop.max_tokens);
-  s.stop.ignore_eos = rng() % 2 == 0;
-  request.n = rng() % 4 == 0 ? 3 : 1;
-  request.priority = static_cast<int>(rng() % 3);
-  return request;
-}
 
 struct Setting {
   const char* name;
@@ -168,166 +115,6 @@ INSTANTIATE_TEST_SUITE_P(
         Setting{"ahead_static", 400, 16, 64, kMax, BatchingMode::kStatic, true, 0, true},
         Setting{"ahead_window", 60, 16, 64, kMax, kFlight, true, 11, true}),
     [](const auto& info) { return info.param.name; });
-
-TEST(RunningAhead, EveryStepButTheLastIsQueuedBeforeTheTokensOfTheOneBefore) {
-  const SessionInfo info = FakeSession::small_info(100);
-  FakeAsyncSession* session = nullptr;
-  auto core = make_ahead(info, {}, &session);
-  int64_t launched_at_third = 0;
-  session->collect_hook = [&](int64_t collected) {
-    if (collected == 3) launched_at_third = session->launches();
-    return ok_status();
-  };
-  Request request = greedy({5, 6, 7}, 10);
-  request.sampling.logprobs = 3;
-  const auto got = core->generate(request, 30);
-  ASSERT_TRUE(got.ok()) << got.error().message;
-  EXPECT_EQ(got->at(0).ids, reference_generate(request, 0, info).ids);
-  EXPECT_EQ(got->at(0).finish, FinishReason::kLength);
-  ASSERT_EQ(got->at(0).logprobs.size(), 10u);
-  EXPECT_EQ(got->at(0).logprobs[4].top.size(), 3u);
-  EXPECT_EQ(session->launches(), 10) << "the last token is known to be the last";
-  EXPECT_EQ(launched_at_third, 4);
-  EXPECT_TRUE(core->check_integrity().ok());
-}
-
-TEST(RunningAhead, AStopDropsTheStepTooMany) {
-  const SessionInfo info = FakeSession::small_info(100);
-  FakeAsyncSession* session = nullptr;
-  auto core = make_ahead(info, {}, &session);
-  Request request = greedy({1, 2}, 20);
-  const std::vector<int32_t> all = reference_generate(request, 0, info).ids;
-  request.sampling.stop.stop_ids = {all[4]};
-  const auto got = core->generate(request, 30);
-  ASSERT_TRUE(got.ok());
-  EXPECT_EQ(got->at(0).ids, reference_generate(request, 0, info).ids);
-  EXPECT_EQ(got->at(0).stop_id, all[4]);
-  EXPECT_TRUE(core->check_integrity().ok());
-  EXPECT_EQ(core->stats().kv_blocks_active, 0);
-}
-
-TEST(RunningAhead, PenaltiesDoNotHoldTheLoopBack) {
-  const SessionInfo info = FakeSession::small_info(100);
-  FakeAsyncSession* session = nullptr;
-  auto core = make_ahead(info, {}, &session);
-  int64_t launched_at_third = 0;
-  session->collect_hook = [&](int64_t collected) {
-    if (collected == 3) launched_at_third = session->launches();
-    return ok_status();
-  };
-  Request request = greedy({5, 6, 7}, 12);
-  LogitControls& controls = request.sampling.controls;
-  controls.repetition_penalty = 1.4f, controls.frequency_penalty = 0.7f;
-  controls.presence_penalty = 0.3f, controls.bad_words = {{9}, {11}};
-  controls.bias = {{20, 1.5f}};
-  request.sampling.stop.stop_ids = {21, 22};
-  request.sampling.stop.min_tokens = 12;
-  request.sampling.logprobs = 20;
-  const auto got = core->generate(request, 30);
-  ASSERT_TRUE(got.ok()) << got.error().message;
-  EXPECT_EQ(got->at(0).ids, reference_generate(request, 0, info).ids);
-  Request plain = greedy({5, 6, 7}, 12);
-  EXPECT_NE(got->at(0).ids, reference_generate(plain, 0, info).ids) << "nothing was penalised";
-  EXPECT_EQ(session->launches(), 12);
-  EXPECT_EQ(launched_at_third, 4);
-  EXPECT_TRUE(core->check_integrity().ok());
-}
-
-TEST(RunningAhead, WhatTheHostChoseInBetweenIsCounted) {
-  const SessionInfo info = FakeSession::small_info(100);
-  FakeAsyncSession* session = nullptr;
-  auto core = make_ahead(info, {}, &session);
-  Request request = greedy({5, 6, 7}, 40);
-  request.sampling.controls.repetition_penalty = 1.4f;
-  request.sampling.controls.frequency_penalty = 0.7f;
-  Request host = greedy({8, 9}, 6);
-  host.sampling.prompt_logprobs = 0;
-  std::promise<RequestOutput> host_ended;
-  session->collect_hook = [&](int64_t collected) {
-    if (collected != 5) return ok_status();
-    const auto other = core->submit(host, [&](RequestOutput&& output) {
-      if (output.last) host_ended.set_value(std::move(output));
-    });
-    return other.ok() ? ok_status() : Status(other.error());
-  };
-  const auto got = core->generate(request, 30);
-  ASSERT_TRUE(got.ok()) << got.error().message;
-  EXPECT_EQ(got->at(0).ids, reference_generate(request, 0, info).ids);
-  EXPECT_FALSE(host_ended.get_future().get().error);
-  EXPECT_LT(session->launches(), 40) << "some tokens were chosen on the host";
-  EXPECT_GT(session->launches(), 20) << "and then on the device again";
-  EXPECT_TRUE(core->check_integrity().ok());
-}
-
-TEST(RunningAhead, AFailedStepEndsItsRequestsAndTheNextOnesRun) {
-  const SessionInfo info = FakeSession::small_info(60);
-  FakeAsyncSession* session = nullptr;
-  FakeSession::Options options;
-  options.hook = [](int64_t step, const StepBatch&) {
-    return step == 25 ? Status(internal_error("planted at launch")) : ok_status();
-  };
-  auto core = make_ahead(info, {}, &session, options);
-  session->collect_hook = [](int64_t collected) {
-    return collected == 9 ? Status(internal_error("planted at collect")) : ok_status();
-  };
-  std::mt19937 rng(5);
-  int failed = 0;
-  for (int round = 0; round < 6; ++round) {
-    std::vector<Request> requests;
-    std::vector<std::future<Result<std::vector<RequestOutput>>>> results;
-    for (int i = 0; i < 6; ++i) {
-      Request request = random_request(rng);
-      request.sampling.controls.bad_words.clear();
-      request.n = 1;
-      requests.push_back(request);
-      results.push_back(
-          std::async(std::launch::async, [&core, request] { return core->generate(request, 30); }));
-    }
-    for (size_t i = 0; i < results.size(); ++i) {
-      const auto got = results[i].get();
-      if (!got.ok()) {
-        EXPECT_THAT(got.error().message, HasSubstr("planted"));
-        ++failed;
-        continue;
-      }
-      EXPECT_EQ(got->at(0).ids, reference_generate(requests[i], 0, info).ids);
-    }
-  }
-  EXPECT_GE(failed, 2);
-  EXPECT_LE(failed, 12);
-  EXPECT_TRUE(core->health().ok());
-  const Status integrity = core->check_integrity();
-  EXPECT_TRUE(integrity.ok()) << integrity.error().message;
-}
-
-TEST(RunningAhead, CancelsAtAnyMomentLeakNothing) {
-  const SessionInfo info = FakeSession::small_info(40);
-  FakeAsyncSession* session = nullptr;
-  auto core = make_ahead(info, {}, &session);
-  std::mt19937 rng(7);
-  std::atomic<int> ended{0};
-  constexpr int kRequests = 300;
-  for (int i = 0; i < kRequests; ++i) {
-    Request request = random_request(rng);
-    request.n = i % 9 == 0 ? 2 : 1;
-    if (i % 7 != 0) request.sampling.controls.bad_words.clear();
-    const int cancel_after = static_cast<int>(rng() % 4);
-    auto seen = std::make_shared<int>(0);
-    const auto id = core->submit(request, [&core, &ended, seen, cancel_after](RequestOutput&& o) {
-      if (++*seen == cancel_after) core->cancel(o.request);
-      if (o.last) ++ended;
-    });
-    ASSERT_TRUE(id.ok());
-    if (cancel_after == 0) core->cancel(*id);
-  }
-  for (int wait = 0; wait < 3000 && ended < kRequests; ++wait) {
-    std::this_thread::sleep_for(milliseconds(10));
-  }
-  EXPECT_EQ(ended, kRequests);
-  const Status integrity = core->check_integrity();
-  EXPECT_TRUE(integrity.ok()) << integrity.error().message;
-  EXPECT_EQ(core->stats().kv_blocks_active, 0);
-}
 
 TEST(Executor, StreamsTokensInOrderAndReportsUsage) {
   const SessionInfo info = FakeSession::small_info(100);
