@@ -155,11 +155,12 @@ class Invariance {
   void pauses(ExecutorConfig config) {
     config.kv_bytes = bytes_of(longest());
     auto exec = executor(config);
-    // Prompts whose continuation wants another block, eight of each, fill the cache.
+    // Prompts whose continuation wants another block, several of each, fill the cache.
     const auto block = static_cast<size_t>(exec->stats().block_tokens);
     std::vector<std::future<Result<std::vector<RequestOutput>>>> all;
     std::vector<size_t> which;
-    for (int copy = 0; copy < 8; ++copy) {
+    const int copies = block > 16 ? 8 : 4;  // small blocks run out soon
+    for (int copy = 0; copy < copies; ++copy) {
       for (size_t i = 0; i < requests_.size(); ++i) {
         const size_t length = requests_[i].prompt_ids.size();
         const bool grows = length / block != (length + kNewTokens - 2) / block;
