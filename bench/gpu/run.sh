@@ -50,6 +50,16 @@ print('build $1: %.1f s, %s' % (j['seconds'], 'tuned' if j['tuned'] else 'not tu
   echo "$file"
 }
 
+served() {  # the 8B shape with the demo model's tokenizer: a server wants one; builds FILE with the flags
+  local file=$1
+  shift
+  mkdir -p "$work/served"
+  cp "$root"/models/demo/{tokenizer.json,tokenizer_config.json,chat_template.jinja} "$work/served"
+  cp "$root/bench/configs/llama-3-8b/config.json" "$work/served"
+  step "$ramjet" build "$work/served" -o "$file" --max-batch-size "${MAX_BATCH:-512}" \
+    --max-num-tokens "${MAX_TOKENS:-8192}" "$@" 2>"$work/log" >/dev/null || tail -3 "$work/log"
+}
+
 tests() {
   say "end-to-end tests on the GPU"
   [ -n "${E2E_TEST:-}" ] || { echo "no E2E_TEST"; return; }
@@ -136,7 +146,8 @@ profile() {
 trace() {  # Azure's conversations at three rates, through the server
   local file rate url
   [ -n "${TRACE:-}" ] || { echo "no TRACE"; return; }
-  file=$(engine 8b-fp8)
+  file=$work/served-fp8.engine
+  served "$file" --dummy-weights --quantize fp8 --kv-dtype fp8
   "$ramjet" serve "$file" --port 0 --no-request-log >"$work/ready" 2>"$work/log" &
   local server=$!
   for _ in $(seq 300); do grep -q ready "$work/ready" && break; sleep 0.1; done
@@ -144,7 +155,7 @@ trace() {  # Azure's conversations at three rates, through the server
   for rate in 4 12 24; do
     say "trace at $rate requests a second"
     step "$ramjet" bench serve --base-url "$url" --dataset "trace:$TRACE" --max-len 8000 \
-      --vocab-size 100000 --request-rate $rate --num-prompts $((rate * 25)) \
+      --vocab-size 5000 --request-rate $rate --num-prompts $((rate * 25)) \
       --output "$out/trace-8b-fp8-$rate.json" | grep -E "TTFT|TPOT|Failed|throughput"
   done
   kill -TERM $server && wait $server
@@ -158,8 +169,7 @@ rivals() {
 start() {
   say "serve an 8B engine with its bytes stored: to the first token"
   local file=$work/stored.engine
-  step "$ramjet" build "$root/bench/configs/llama-3-8b" -o "$file" --dummy-weights=stored \
-    --no-tune 2>"$work/log" >/dev/null || tail -3 "$work/log"
+  served "$file" --dummy-weights=stored --no-tune
   cat "$file" >/dev/null
   python3 "$root/bench/gpu/start.py" "$ramjet" "$file" "$out/start-8b-bf16.json"
 }
