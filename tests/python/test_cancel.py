@@ -157,14 +157,14 @@ def test_a_full_queue_is_429():
 
 def test_sigterm_drains():
     """a running stream ends properly, a new request is turned away, the process ends with 0"""
-    with running_server("--api-key", KEYS[0]) as (process, url):
+    with running_server("--api-key", KEYS[0], "--drain-timeout", "120") as (process, url):
         own = Server(url, KEYS[0])
         answer = own.post(
             "/v1/completions",
             {
                 "model": own.model,
                 "prompt": LONG,
-                "max_tokens": 400,
+                "max_tokens": 200,
                 "ignore_eos": True,
                 "stream": True,
                 "temperature": 0,
