@@ -138,6 +138,10 @@ Status CudaSession::copy_blocks(std::span<const BlockCopy> copies) {
   return ok_status();
 }
 
+CudaSession::~CudaSession() {
+  if (device_ != nullptr && device_->bind().ok()) static_cast<void>(device_->synchronize());
+}
+
 Status CudaSession::enqueue(const StepBatch& batch, const std::span<const RowSampling>* rows) {
   RETURN_IF_ERROR(device_->bind());
   RETURN_IF_ERROR(clock_.begin(stream_));

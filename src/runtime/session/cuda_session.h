@@ -25,6 +25,8 @@ class CudaSession final : public Session {
   /// Errors: kUnavailable without a GPU, kResourceExhausted with the bytes wanted and free.
   static Result<std::unique_ptr<CudaSession>> create(std::shared_ptr<const engine::EngineFile> file,
                                                      const ExecutorConfig& config);
+  /// Waits for a step in flight: it reads and writes what goes away here.
+  ~CudaSession() override;
 
   const SessionInfo& info() const override { return info_; }
   Result<std::span<const float>> step(const StepBatch& batch) override;
