@@ -2,7 +2,7 @@
 // Thread-safe. stdout belongs to results; logs never go there.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <string_view>
 

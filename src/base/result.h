@@ -1,7 +1,7 @@
 // Result plumbing: the propagation macros and short constructors for errors.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <ramjet/result.h>
 
 #define RAMJET_CONCAT_(a, b) a##b

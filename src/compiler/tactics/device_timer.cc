@@ -1,5 +1,6 @@
 #include "compiler/tactics/device_timer.h"
 
+#include <fmt/format.h>
 #include <ramjet/version.h>
 
 #include "base/clock.h"

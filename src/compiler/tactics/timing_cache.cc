@@ -1,6 +1,6 @@
 #include "compiler/tactics/timing_cache.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <charconv>
 

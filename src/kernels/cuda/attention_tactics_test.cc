@@ -1,5 +1,6 @@
 // Every variant of paged attention compiles without a GPU, within its budget of registers, spills
 // and shared memory; what its plan promises the launcher holds.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <regex>

@@ -1,5 +1,5 @@
 // reduce, softmax, topk, norms of any extents, and convolutions.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 

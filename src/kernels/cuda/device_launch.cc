@@ -1,5 +1,7 @@
 #include "kernels/device_launch.h"
 
+#include <fmt/format.h>
+
 #include <cstring>
 #include <deque>
 

@@ -1,5 +1,7 @@
 #include "kernels/device_timing.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <optional>

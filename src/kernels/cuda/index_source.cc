@@ -1,6 +1,6 @@
 #include "kernels/cuda/index_source.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <numeric>

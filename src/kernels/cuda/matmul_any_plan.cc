@@ -1,6 +1,6 @@
 // matmul of any shape: source of what surrounds device/matmul_mma.cuh and device/matmul_fma.cuh,
 // which are the same for every program, and their launches. Weights stay row-major.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 #include "kernels/cuda/plan_util.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <utility>
 

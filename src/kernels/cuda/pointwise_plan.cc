@@ -1,6 +1,6 @@
 // pointwise: one generated kernel a program. Axes that all operands treat alike are one, so the
 // usual cluster has no division; a thread does a chunk of neighbouring elements.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 

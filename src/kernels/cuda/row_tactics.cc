@@ -1,5 +1,5 @@
 // Norms, quantize, embedding and gathers; the rotary ones lie in rope_plan.cc.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <array>

@@ -1,5 +1,5 @@
 // sample and resolve_tokens.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <array>

@@ -1,6 +1,6 @@
 // reshape, transpose, slice, concat, gathers: elements moved as they are, by generated kernels.
 // A copy is a nest of axes with strides on both sides; words are as wide as all strides allow.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 

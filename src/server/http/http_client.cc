@@ -1,6 +1,6 @@
 #include "server/http/http_client.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>

@@ -1,6 +1,6 @@
 #include "server/metrics/registry.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 

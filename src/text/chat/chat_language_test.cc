@@ -1,6 +1,6 @@
 // The language, case by case, against what jinja2 rendered (tests/data/chat, made by
 // tools/make_chat_goldens.py), and whole chat templates over many contexts.
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>

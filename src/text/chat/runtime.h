@@ -4,7 +4,7 @@
 // as RenderError inside src/text/chat and becomes an Error in chat_template.cc; it never leaves.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cstddef>
 #include <cstdint>

@@ -1,7 +1,7 @@
 // Oniguruma's Ruby syntax and PCRE2's are near relatives; this file knows the differences:
 // classes follow other Unicode versions and definitions, classes nest and intersect, `(?m)` means
 // dot-all, `\h` is a hex digit, an interval takes no possessive `+`, and ^ $ always know lines.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cctype>

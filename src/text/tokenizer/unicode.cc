@@ -1,6 +1,6 @@
 #include "text/tokenizer/unicode.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <utf8proc.h>
 
 #include <algorithm>
