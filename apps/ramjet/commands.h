@@ -22,6 +22,7 @@ void add_executor_command(CLI::App& app, CommandRunner& runner);  // hidden: ser
 void add_eval_command(CLI::App& app, CommandRunner& runner);
 void add_inspect_command(CLI::App& app, CommandRunner& runner);
 void add_logits_command(CLI::App& app, CommandRunner& runner);
+void add_parse_command(CLI::App& app, CommandRunner& runner);
 void add_run_command(CLI::App& app, CommandRunner& runner);
 void add_serve_command(CLI::App& app, CommandRunner& runner);
 void add_template_command(CLI::App& app, CommandRunner& runner);
