@@ -154,6 +154,32 @@ TEST(Materialise, TransposesStacksAndConverts) {
   EXPECT_EQ(absent.error().code, ErrorCode::kNotFound);
 }
 
+TEST(Materialise, TakesRowsOfATensorThatHoldsSeveral) {
+  test::MapSource source;
+  source.set("qkv", {6, 2}, ramp(12));
+  source.set("conv", {2, 6}, ramp(12));
+  source.set("v", {1, 2}, {50, 51});
+  ir::WeightRecipe recipe{.sources = {"qkv"}, .rows = {{.first = 2, .count = 2}}};
+  EXPECT_EQ(made(weight_value({DType::kF32, {2, 2}}, recipe), &source),
+            (std::vector<float>{4, 5, 6, 7}));
+  recipe.rows = {{.first = 1, .count = 4, .run = 2, .stride = 3}};
+  EXPECT_EQ(made(weight_value({DType::kF32, {4, 2}}, recipe), &source),
+            (std::vector<float>{2, 3, 4, 5, 8, 9, 10, 11}));
+  const ir::WeightRecipe transposed{
+      .sources = {"conv"}, .rows = {{.first = 4, .count = 2}}, .transpose = true};
+  EXPECT_EQ(made(weight_value({DType::kBf16, {2, 2}}, transposed), &source),
+            (std::vector<float>{4, 10, 5, 11}));
+  const ir::WeightRecipe stack{.sources = {"qkv", "v"},
+                               .rows = {{.first = 5, .count = 1}, {}},
+                               .combine = ir::WeightRecipe::Combine::kStack};
+  EXPECT_EQ(made(weight_value({DType::kF32, {2, 2}}, stack), &source),
+            (std::vector<float>{10, 11, 50, 51}));
+  recipe.rows = {{.first = 3, .count = 4}};
+  const auto beyond = materialise(weight_value({DType::kF32, {4, 2}}, recipe), &source);
+  ASSERT_FALSE(beyond.ok());
+  EXPECT_THAT(beyond.error().message, HasSubstr("'qkv' has 6 rows"));
+}
+
 TEST(Materialise, InterleavesTilesOf16Rows) {
   test::MapSource source;
   source.set("g", {20, 1}, ramp(20));

@@ -24,6 +24,19 @@ using NodeId = int32_t;
 inline constexpr ValueId kNoValue = -1;
 inline constexpr NodeId kNoNode = -1;
 
+/// Some rows of a source: `run` of them, `stride` rows apart, until there are `count`.
+struct RowSelection {
+  int64_t first = 0;
+  int64_t count = 0;  // 0: all of the source
+  int64_t run = 0;    // 0: one after another
+  int64_t stride = 0;
+  bool operator==(const RowSelection&) const = default;
+  bool all() const { return count == 0; }
+  int64_t at(int64_t row) const {
+    return run == 0 ? first + row : first + row / run * stride + row % run;
+  }
+};
+
 /// How the bytes of a weight value come from named tensors of the checkpoint. The value's type is
 /// the logical one ([N, K] for a matmul's b) in the stored dtype.
 struct WeightRecipe {
@@ -35,6 +48,7 @@ struct WeightRecipe {
   enum class Part : uint8_t { kValues, kScales };  // of a quantized weight
 
   std::vector<std::string> sources;  // one, or the parts to combine, in order
+  std::vector<RowSelection> rows;    // of each source, once transposed; empty: all of all
   Combine combine = Combine::kNone;
   bool transpose = false;  // the source is [K, N]
   WeightQuant quant = WeightQuant::kNone;

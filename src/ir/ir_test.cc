@@ -45,13 +45,33 @@ TEST(GraphText, KeepsRecipesFusedNamesAndTactics) {
   %a = input : f32[n*2+1, 16]
   %w = weight(sources=["g", "u"], combine=interleave, quant=int8_channel, layout="x.v1") : i8[40, 16]
   %s = weight(sources=["g", "u"], combine=interleave, quant=int8_channel, part=scales) : f32[40]
+  %r = weight(sources=["qkv", "v"], rows=["8+16:4/12", ""], combine=stack) : f32[20, 16]
   %o = matmul(%a, %w, %s) {quant=int8_channel accumulators=2 epilogue="2: r2=mul(r0,r1) -> r2"} "gate \"up\"" fused=["gate", "up"] tactic="t.v1" : f32[n*2+1, 20]
+  %p = matmul(%a, %r) : f32[n*2+1, 20]
   output "o" = %o
+  output "p" = %p
 }
 )";
   const auto graph = ir::parse(text);
   ASSERT_TRUE(graph.ok()) << graph.error().message;
   EXPECT_EQ(ir::print(*graph), text);
+  for (const char* bad : {"8", "8+", "8+0", "8+16:4", "8+16:4/", "8+16:4/12 ", "x", "8+16:0/12"}) {
+    std::string changed = text;
+    changed.replace(changed.find("8+16:4/12"), 9, bad);
+    EXPECT_FALSE(ir::parse(changed).ok()) << bad;
+  }
+  for (const auto& [rows, wrong] : {std::pair{"-1+4", "rows that no tensor has"},
+                                    {"8+16:4/2", "rows that no tensor has"},
+                                    {"0+1099511627776:1/1099511627776", "rows that no tensor has"},
+                                    {"8+16\", \"\", \"", "other rows than sources"}}) {
+    std::string changed = text;
+    changed.replace(changed.find("8+16:4/12"), 9, rows);
+    const auto parsed = ir::parse(changed);
+    ASSERT_TRUE(parsed.ok()) << parsed.error().message;
+    const Status verified = ir::verify(*parsed);
+    ASSERT_FALSE(verified.ok()) << rows;
+    EXPECT_THAT(verified.error().message, HasSubstr(wrong));
+  }
 }
 
 constexpr std::string_view kFp8 = R"(graph "g" {

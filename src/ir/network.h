@@ -25,6 +25,11 @@ struct Network::Impl {
 
 namespace ir {
 
+/// A weight that is no tensor of its own: rows of one that holds several, or one that lies
+/// transposed in the checkpoint.
+Tensor stored_weight(Network& network, const std::string& name, TensorType type,
+                     WeightRecipe recipe);
+
 /// Operands that every attention op of a step shares.
 struct StepInputs {
   Tensor token_ids;    // i32[tokens]

@@ -213,6 +213,33 @@ class GraphParser {
     return fail("unknown value '" + name + "'");
   }
 
+  /// "first+count" or "first+count:run/stride"; nothing for all rows.
+  static bool selection(std::string_view text, RowSelection& rows) {
+    const auto number = [&](int64_t& value) {
+      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+      text.remove_prefix(static_cast<size_t>(end - text.data()));
+      return error == std::errc();
+    };
+    const auto sign = [&](char c) {
+      if (!text.starts_with(c)) return false;
+      text.remove_prefix(1);
+      return true;
+    };
+    if (text.empty()) return true;
+    if (!number(rows.first) || !sign('+') || !number(rows.count) || rows.count <= 0) return false;
+    return text.empty() || (sign(':') && number(rows.run) && sign('/') && number(rows.stride) &&
+                            text.empty() && rows.run > 0);
+  }
+  Status selections(std::vector<RowSelection>& rows) {
+    ASSIGN_OR_RETURN(const auto texts, strings());
+    for (const std::string& text : texts) {
+      if (!selection(text, rows.emplace_back())) {
+        return fail("rows are \"first+count\" or \"first+count:run/stride\", not '" + text + "'");
+      }
+    }
+    return ok_status();
+  }
+
   Status recipe_field(WeightRecipe& recipe) {
     ASSIGN_OR_RETURN(const std::string key, word());
     if (!take("=")) return fail("wants '='");
@@ -224,6 +251,7 @@ class GraphParser {
       ASSIGN_OR_RETURN(recipe.layout, string());
       return ok_status();
     }
+    if (key == "rows") return selections(recipe.rows);
     if (key == "combine") return enumeration(combine_names, recipe.combine);
     if (key == "quant") return enumeration(quant_names, recipe.quant);
     if (key == "part") return enumeration(part_names, recipe.part);

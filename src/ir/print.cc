@@ -14,9 +14,21 @@ std::string list_text(const std::vector<std::string>& items) {
   return out + "]";
 }
 
+/// "first+count", "first+count:run/stride", or "" for all rows.
+std::string rows_text(const RowSelection& rows) {
+  if (rows.all()) return "";
+  const std::string out = fmt::format("{}+{}", rows.first, rows.count);
+  return rows.run == 0 ? out : out + fmt::format(":{}/{}", rows.run, rows.stride);
+}
+
 std::string recipe_text(const WeightRecipe& recipe) {
   const WeightRecipe plain;
   std::string out = "sources=" + list_text(recipe.sources);
+  if (!recipe.rows.empty()) {
+    std::vector<std::string> rows;
+    for (const RowSelection& selection : recipe.rows) rows.push_back(rows_text(selection));
+    out += ", rows=" + list_text(rows);
+  }
   if (recipe.combine != plain.combine) {
     out += std::string(", combine=") + combine_names[static_cast<size_t>(recipe.combine)];
   }

@@ -3,6 +3,15 @@
 
 namespace ramjet::ir {
 
+Tensor stored_weight(Network& network, const std::string& name, TensorType type,
+                     WeightRecipe recipe) {
+  auto& weights = network.impl().weights;
+  if (const auto it = weights.find(name); it != weights.end()) return Tensor(&network, it->second);
+  const ValueId value = network.impl().graph.add_weight(name, std::move(type), std::move(recipe));
+  weights.emplace(name, value);
+  return Tensor(&network, value);
+}
+
 StepInputs add_step_inputs(Network& network, int64_t max_blocks) {
   StepInputs step;
   step.token_ids = network.input("token_ids", DType::kI32, {"tokens"});

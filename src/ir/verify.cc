@@ -37,10 +37,26 @@ Status check_symbols(const Graph& graph) {
   return ok_status();
 }
 
+/// What is wrong with the rows that a recipe takes from its sources, or nothing.
+std::string_view bad_rows(const WeightRecipe& recipe) {
+  if (recipe.rows.empty()) return "";
+  if (recipe.rows.size() != recipe.sources.size()) return "has other rows than sources";
+  for (const RowSelection& rows : recipe.rows) {
+    int64_t last = 0;
+    if (rows.first < 0 || rows.count < 0 || rows.run < 0 || rows.stride < rows.run ||
+        rows.first > kMaxExtent || rows.count > kMaxExtent || rows.stride > kMaxExtent ||
+        (rows.run > 0 && __builtin_mul_overflow(rows.count / rows.run, rows.stride, &last)) ||
+        last > kMaxExtent) {
+      return "takes rows that no tensor has";
+    }
+  }
+  return "";
+}
+
 Status check_recipe(const Value& value) {
   const WeightRecipe& recipe = value.recipe;
   const bool floats = is_compute_float(value.type.dtype);
-  std::string_view bad;
+  std::string_view bad = bad_rows(recipe);
   if (recipe.sources.empty()) bad = "has no source";
   if (recipe.combine == WeightRecipe::Combine::kNone && recipe.sources.size() > 1) {
     bad = "has several sources but does not combine them";
@@ -48,8 +64,8 @@ Status check_recipe(const Value& value) {
   if (recipe.combine == WeightRecipe::Combine::kInterleave && recipe.sources.size() != 2) {
     bad = "interleaves other than two sources";
   }
-  if (value.type.rank() > 2 &&
-      (recipe.transpose || recipe.combine != WeightRecipe::Combine::kNone)) {
+  if (value.type.rank() > 2 && (recipe.transpose || !recipe.rows.empty() ||
+                                recipe.combine != WeightRecipe::Combine::kNone)) {
     bad = "is transformed but no matrix";
   }
   if (recipe.quant != WeightQuant::kNone) {
@@ -66,8 +82,8 @@ Status check_recipe(const Value& value) {
   for (const Dim& dim : value.type.dims) {
     if (!dim.fixed()) bad = "has a symbolic extent";
   }
-  if (bad.empty() && !floats && recipe.combine != WeightRecipe::Combine::kNone &&
-      recipe.quant == WeightQuant::kNone) {
+  const bool plain = recipe.combine == WeightRecipe::Combine::kNone && recipe.rows.empty();
+  if (bad.empty() && !floats && !plain && recipe.quant == WeightQuant::kNone) {
     bad = "is combined but holds no floats";
   }
   if (bad.empty()) return ok_status();

@@ -24,6 +24,12 @@ struct Source {
   int64_t rows = 0;
   int64_t cols = 1;
   bool transposed = false;  // bytes are [cols, rows]
+  ir::RowSelection picked;  // of the rows
+
+  int64_t count() const { return picked.all() ? rows : picked.count; }
+  bool within() const {
+    return picked.all() || (picked.at(picked.count - 1) < rows && picked.first < rows);
+  }
 
   bool eight_bits() const { return dtype == DType::kF8E4M3 || dtype == DType::kF8E5M2; }
   /// e4m3 with one scale for a whole row: what an fp8 matmul reads as it is.
@@ -97,7 +103,7 @@ class Materialiser {
     if (!quantized_ && !is_convertible(weight_.type.dtype)) return verbatim();
     RETURN_IF_ERROR(load_sources());
     const bool direct = sources_.size() == 1 && !recipe_.transpose && !quantized_ &&
-                        sources_[0].dtype == weight_.type.dtype;
+                        recipe_.rows.empty() && sources_[0].dtype == weight_.type.dtype;
     WeightBytes row_major;
     if (direct) {
       row_major = std::move(sources_[0].bytes);
@@ -152,6 +158,7 @@ class Materialiser {
       ASSIGN_OR_RETURN(Source source, fetch(recipe_.sources[i], *from_));
       source.transposed = recipe_.transpose;
       if (source.transposed) std::swap(source.rows, source.cols);
+      if (!recipe_.rows.empty()) source.picked = recipe_.rows[i];
       if (!is_readable(source.dtype) || (source.transposed && source.scale)) {
         return wrong(i, fmt::format("is {}, which no conversion reads", dtype_name(source.dtype)));
       }
@@ -160,7 +167,8 @@ class Materialiser {
         return wrong(i, fmt::format("has {} columns{}", source.cols,
                                     source.transposed ? " (transposed)" : ""));
       }
-      total += source.rows;
+      if (!source.within()) return wrong(i, fmt::format("has {} rows", source.rows));
+      total += source.count();
       sources_.push_back(std::move(source));
     }
     if (total == rows_) return check_tiles();
@@ -169,29 +177,30 @@ class Materialiser {
   }
 
   Status check_tiles() const {
-    if (recipe_.combine != Combine::kInterleave || sources_[0].rows == sources_[1].rows) {
+    if (recipe_.combine != Combine::kInterleave || sources_[0].count() == sources_[1].count()) {
       return ok_status();
     }
-    return wrong(1, fmt::format("has {} rows and is interleaved with {}", sources_[1].rows,
-                                sources_[0].rows));
+    return wrong(1, fmt::format("has {} rows and is interleaved with {}", sources_[1].count(),
+                                sources_[0].count()));
   }
 
   /// Source and row within it of a row of the result.
   std::pair<const Source*, int64_t> locate(int64_t row) const {
     if (recipe_.combine == Combine::kInterleave) {
-      const int64_t half = sources_[0].rows;
+      const int64_t half = sources_[0].count();
       const int64_t tile = row / (2 * kTileRows);
       const int64_t width = std::min(kTileRows, half - tile * kTileRows);
       const int64_t within = row - tile * 2 * kTileRows;
       return {&sources_[within < width ? 0 : 1], tile * kTileRows + within % width};
     }
     size_t index = 0;
-    while (row >= sources_[index].rows) row -= sources_[index++].rows;
+    while (row >= sources_[index].count()) row -= sources_[index++].count();
     return {&sources_[index], row};
   }
 
   Status write_row(int64_t row, std::byte* out) {
-    const auto [source, at] = locate(row);
+    const auto [source, within] = locate(row);
+    const int64_t at = source->picked.at(within);
     const int64_t element = dtype_bytes(source->dtype);
     const std::byte* start =
         source->bytes.bytes.data() + (source->transposed ? at : at * source->cols) * element;

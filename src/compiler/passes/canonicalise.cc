@@ -116,7 +116,8 @@ bool transpose_weights(ir::Graph& graph) {
     if (desc == nullptr || desc->transpose_b) continue;
     const ir::ValueId b = node.inputs[1];
     if (graph.value(b).kind != ir::Value::Kind::kWeight ||
-        graph.value(b).recipe.combine != ir::WeightRecipe::Combine::kNone) {
+        graph.value(b).recipe.combine != ir::WeightRecipe::Combine::kNone ||
+        !graph.value(b).recipe.rows.empty()) {
       continue;
     }
     if (!transposed.contains(b)) {

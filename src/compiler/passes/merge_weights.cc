@@ -54,6 +54,12 @@ ir::ValueId merge_weights(ir::Graph& graph, std::span<const ir::ValueId> weights
     const ir::Value& other = graph.value(id);
     recipe.sources.insert(recipe.sources.end(), other.recipe.sources.begin(),
                           other.recipe.sources.end());
+    if (!recipe.rows.empty() || !other.recipe.rows.empty()) {
+      std::vector<ir::RowSelection> more = other.recipe.rows;
+      more.resize(other.recipe.sources.size());
+      recipe.rows.resize(recipe.sources.size() - more.size());
+      recipe.rows.insert(recipe.rows.end(), more.begin(), more.end());
+    }
     type.dims[0].offset += other.type.dims[0].offset;
   }
   return graph.add_weight(merged_name(first.name, label), std::move(type), std::move(recipe));
