@@ -20,27 +20,16 @@ struct Role {
   std::string_view input;
 };
 constexpr std::array kRoles = {
-    Role{OpKind::kEmbedding, 0, "token_ids"},
-    Role{OpKind::kGatherRows, 1, "logit_rows"},
-    Role{OpKind::kRopeTable, 0, "positions"},
-    Role{OpKind::kRopeTable, 1, "query_start"},
-    Role{OpKind::kRopeTable, 2, "prompt_len"},
-    Role{OpKind::kKvAppend, 2, "query_start"},
-    Role{OpKind::kKvAppend, 3, "kv_len"},
-    Role{OpKind::kKvAppend, 4, "block_table"},
-    Role{OpKind::kPagedAttention, 1, "query_start"},
-    Role{OpKind::kPagedAttention, 2, "kv_len"},
-    Role{OpKind::kPagedAttention, 3, "block_table"},
-    Role{OpKind::kQkvRopeAppend, 2, "query_start"},
-    Role{OpKind::kQkvRopeAppend, 3, "kv_len"},
-    Role{OpKind::kQkvRopeAppend, 4, "block_table"},
-    Role{OpKind::kSample, 1, "sample_params"},
-    Role{OpKind::kSample, 2, "sample_edits"},
-    Role{OpKind::kSample, 3, "sample_masks"},
-    Role{OpKind::kSample, 4, "sample_counts"},
-    Role{OpKind::kSample, 5, "chosen"},
-    Role{OpKind::kResolveTokens, 0, "token_ids"},
-    Role{OpKind::kResolveTokens, 1, "chosen"},
+    Role{OpKind::kGatherRows, 1, "logit_rows"},     Role{OpKind::kRopeTable, 0, "positions"},
+    Role{OpKind::kRopeTable, 1, "query_start"},     Role{OpKind::kRopeTable, 2, "prompt_len"},
+    Role{OpKind::kKvAppend, 2, "query_start"},      Role{OpKind::kKvAppend, 3, "kv_len"},
+    Role{OpKind::kKvAppend, 4, "block_table"},      Role{OpKind::kPagedAttention, 1, "query_start"},
+    Role{OpKind::kPagedAttention, 2, "kv_len"},     Role{OpKind::kPagedAttention, 3, "block_table"},
+    Role{OpKind::kQkvRopeAppend, 2, "query_start"}, Role{OpKind::kQkvRopeAppend, 3, "kv_len"},
+    Role{OpKind::kQkvRopeAppend, 4, "block_table"}, Role{OpKind::kSample, 1, "sample_params"},
+    Role{OpKind::kSample, 2, "sample_edits"},       Role{OpKind::kSample, 3, "sample_masks"},
+    Role{OpKind::kSample, 4, "sample_counts"},      Role{OpKind::kSample, 5, "chosen"},
+    Role{OpKind::kResolveTokens, 0, "token_ids"},   Role{OpKind::kResolveTokens, 1, "chosen"},
 };
 
 class Checker {
@@ -93,17 +82,19 @@ class Checker {
     return ok_status();
   }
 
+  bool is_input(const engine::TensorRef& ref, std::string_view name) const {
+    if (ref.space != Space::kInput) return false;
+    const engine::Binding& input = program_.inputs[static_cast<size_t>(ref.index)];
+    return input.name == name && input.type == ref.type;
+  }
+
   Status roles(const engine::LaunchRecord& record) const {
     for (const Role& role : kRoles) {
-      if (role.op != record.op) continue;
-      const engine::TensorRef& ref = record.inputs[role.operand];
-      const bool right = ref.space == Space::kInput &&
-                         program_.inputs[static_cast<size_t>(ref.index)].name == role.input &&
-                         program_.inputs[static_cast<size_t>(ref.index)].type == ref.type;
-      if (!right) return corrupt("operand {} is not the input '{}'", role.operand, role.input);
+      if (role.op != record.op || is_input(record.inputs[role.operand], role.input)) continue;
+      return corrupt("operand {} is not the input '{}'", role.operand, role.input);
     }
     if (record.op == OpKind::kSample) return same_vocabulary(record);
-    return record.op == OpKind::kEmbedding ? vocabulary(record) : ok_status();
+    return record.op == OpKind::kEmbedding ? table(record) : ok_status();
   }
 
   /// Chosen tokens become ids of the first program.
@@ -117,9 +108,17 @@ class Checker {
     return ok_status();
   }
 
-  /// Token ids are below the number of logits.
-  Status vocabulary(const engine::LaunchRecord& record) const {
+  /// Token ids are below the number of logits, positions below the length of a sequence.
+  Status table(const engine::LaunchRecord& record) const {
     const Dim rows = record.inputs[1].type.dims[0];
+    if (is_input(record.inputs[0], "positions")) {
+      const int64_t positions = manifest_.model.max_seq_len;
+      if (rows.fixed() && positions > 0 && rows.offset >= positions) return ok_status();
+      return corrupt("a table of {} rows for {} positions", rows.offset, positions);
+    }
+    if (!is_input(record.inputs[0], "token_ids")) {
+      return corrupt("operand 0 is not the input 'token_ids'");
+    }
     for (const engine::Binding& output : program_.outputs) {
       const Dim vocab = output.type.dims.empty() ? Dim(0) : output.type.dims.back();
       if (rows.fixed() && vocab.fixed() && rows.offset >= vocab.offset) continue;

@@ -127,7 +127,8 @@ TEST_F(HostileEngine, EachLieIsNamed) {
       record(m, OpKind::kPagedAttention).inputs[2].index = static_cast<int32_t>(i);
     }
   });
-  refused("is not the input 'token_ids'", [](Manifest& m) {
+  refused("rows for 1048576 positions", [](Manifest& m) {
+    m.model.max_seq_len = 1 << 20;
     auto& ref = record(m, OpKind::kEmbedding).inputs[0];
     for (size_t i = 0; i < m.programs[0].inputs.size(); ++i) {
       if (m.programs[0].inputs[i].name == "positions") ref.index = static_cast<int32_t>(i);
