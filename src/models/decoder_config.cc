@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "base/json.h"
 #include "models/decoder.h"
 #include "models/rope_config.h"
@@ -5,22 +7,16 @@
 namespace ramjet::models {
 namespace {
 
-Result<Activation> read_activation(const ConfigReader& config) {
-  ASSIGN_OR_RETURN(std::string name, config.text("hidden_act", "silu"));
-  ASSIGN_OR_RETURN(name, config.text("hidden_activation", name));
-  if (name == "silu" || name == "swish") return Activation::kSilu;
-  if (name == "gelu") return Activation::kGelu;
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh") return Activation::kGeluTanh;
-  if (name == "relu") return Activation::kRelu;
-  return unsupported("config: hidden_act '{}': known are silu, gelu, gelu_pytorch_tanh and relu",
-                     name.substr(0, 64));
+std::optional<int64_t> given(int64_t value) {
+  return value > 0 ? std::optional<int64_t>(value) : std::nullopt;
 }
 
 Result<AttentionConfig> read_attention(const FamilyInput& input, int64_t hidden_size,
                                        const FamilyDefaults& defaults) {
   const ConfigReader& config = input.config;
   AttentionConfig attention;
-  ASSIGN_OR_RETURN(attention.num_heads, config.integer("num_attention_heads", {1, 4096}));
+  ASSIGN_OR_RETURN(attention.num_heads,
+                   config.integer("num_attention_heads", {1, 4096}, given(defaults.num_heads)));
   const int64_t kv_heads = defaults.num_kv_heads > 0 ? defaults.num_kv_heads : attention.num_heads;
   ASSIGN_OR_RETURN(attention.num_kv_heads,
                    config.integer("num_key_value_heads", {1, 4096}, kv_heads));
@@ -45,50 +41,59 @@ Result<AttentionConfig> read_attention(const FamilyInput& input, int64_t hidden_
   return attention;
 }
 
-/// A tied head has no tensor; a checkpoint without the tensor of an untied one ties it.
-Result<bool> read_tied(const FamilyInput& input) {
-  ASSIGN_OR_RETURN(const bool tied, input.config.flag("tie_word_embeddings", false));
-  return tied ||
-         (input.has_tensor("model.embed_tokens.weight") && !input.has_tensor("lm_head.weight"));
-}
-
 }  // namespace
+
+Result<Activation> read_activation(const ConfigReader& config, const char* field,
+                                   const char* fallback) {
+  ASSIGN_OR_RETURN(const std::string name, config.text(field, fallback));
+  if (name == "silu" || name == "swish") return Activation::kSilu;
+  if (name == "gelu") return Activation::kGelu;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh") return Activation::kGeluTanh;
+  if (name == "relu") return Activation::kRelu;
+  return unsupported("config: {} '{}': known are silu, gelu, gelu_new, gelu_pytorch_tanh and relu",
+                     field, name.substr(0, 64));
+}
 
 Result<DecoderConfig> read_decoder_config(const FamilyInput& input,
                                           const FamilyDefaults& defaults) {
   const ConfigReader& config = input.config;
   DecoderConfig out;
-  ASSIGN_OR_RETURN(out.vocab_size, config.integer("vocab_size", {1, 1 << 22}));
+  ASSIGN_OR_RETURN(out.vocab_size,
+                   config.integer("vocab_size", {1, 1 << 22}, given(defaults.vocab_size)));
   ASSIGN_OR_RETURN(out.hidden_size, config.integer("hidden_size", {2, 1 << 17}));
   ASSIGN_OR_RETURN(out.num_layers, config.integer("num_hidden_layers", {1, 1024}));
-  ASSIGN_OR_RETURN(out.norm_eps, config.number("rms_norm_eps", 0, 1, 1e-6));
-  ASSIGN_OR_RETURN(out.mlp.intermediate_size, config.integer("intermediate_size", {1, 1 << 20}));
-  ASSIGN_OR_RETURN(out.mlp.activation, read_activation(config));
+  ASSIGN_OR_RETURN(out.norm.eps, config.number(defaults.eps_field, 0, 1, defaults.eps));
+  ASSIGN_OR_RETURN(out.mlp.intermediate_size, config.integer("intermediate_size", {1, 1 << 20},
+                                                             given(defaults.intermediate_size)));
+  ASSIGN_OR_RETURN(out.mlp.activation,
+                   read_activation(config, defaults.activation_field, defaults.activation));
   ASSIGN_OR_RETURN(out.attention, read_attention(input, out.hidden_size, defaults));
   out.attention.windows.assign(static_cast<size_t>(out.num_layers), 0);
-  ASSIGN_OR_RETURN(out.tied_embeddings, read_tied(input));
+  out.attention.ropes.assign(static_cast<size_t>(out.num_layers), 0);
+  ASSIGN_OR_RETURN(out.tied_embeddings, config.flag("tie_word_embeddings", defaults.tied));
   ASSIGN_OR_RETURN(const int64_t positions, config.integer("max_position_embeddings", {1, 1 << 26},
                                                            defaults.max_position_embeddings));
-  ASSIGN_OR_RETURN(RopeConfig rope, read_rope(config, out.attention.head_dim, positions));
-  out.rope = std::move(rope.spec);
+  ASSIGN_OR_RETURN(RopeConfig rope,
+                   read_rope(config, out.attention.head_dim, positions, defaults.rope));
+  out.ropes = {std::move(rope.spec)};
   out.max_positions = std::min<int64_t>(rope.max_positions, 1 << 26);
   return out;
 }
 
-Result<std::vector<int64_t>> layer_windows(const ConfigReader& config, int64_t num_layers,
-                                           int64_t window, int64_t first) {
-  std::vector<int64_t> windows(static_cast<size_t>(num_layers), 0);
+Result<std::vector<bool>> sliding_layers(const ConfigReader& config, int64_t num_layers,
+                                         const std::function<bool(int64_t)>& otherwise) {
+  std::vector<bool> sliding(static_cast<size_t>(num_layers), false);
   if (!config.has("layer_types")) {
-    for (int64_t i = first; i < num_layers; ++i) windows[static_cast<size_t>(i)] = window;
-    return windows;
+    for (int64_t i = 0; i < num_layers; ++i) sliding[static_cast<size_t>(i)] = otherwise(i);
+    return sliding;
   }
   const Json& types = config.json()["layer_types"];
-  if (!types.is_array() || types.size() != windows.size()) {
+  if (!types.is_array() || types.size() != sliding.size()) {
     return invalid_argument("config: layer_types must list {} layers", num_layers);
   }
-  for (size_t i = 0; i < windows.size(); ++i) {
+  for (size_t i = 0; i < sliding.size(); ++i) {
     if (types[i] == "sliding_attention") {
-      windows[i] = window;
+      sliding[i] = true;
     } else if (types[i] != "full_attention") {
       return unsupported(
           "config: layer_types[{}] is {}; known are full_attention and "
@@ -96,6 +101,12 @@ Result<std::vector<int64_t>> layer_windows(const ConfigReader& config, int64_t n
           i, dump_json(types[i]).substr(0, 64));
     }
   }
+  return sliding;
+}
+
+std::vector<int64_t> windows_of(const std::vector<bool>& sliding, int64_t window) {
+  std::vector<int64_t> windows;
+  for (const bool each : sliding) windows.push_back(each ? window : 0);
   return windows;
 }
 

@@ -5,9 +5,28 @@
 
 namespace ramjet::models {
 
+Result<Model> build_cohere(const FamilyInput& input);
+Result<Model> build_cohere2(const FamilyInput& input);
+Result<Model> build_falcon(const FamilyInput& input);
+Result<Model> build_gemma(const FamilyInput& input);
+Result<Model> build_gemma2(const FamilyInput& input);
+Result<Model> build_gemma3(const FamilyInput& input);
+/// The text model of a multimodal Gemma 3; images are not read.
+Result<Model> build_gemma3_multimodal(const FamilyInput& input);
+Result<Model> build_glm(const FamilyInput& input);
+Result<Model> build_glm4(const FamilyInput& input);
+Result<Model> build_gpt2(const FamilyInput& input);
+Result<Model> build_gpt_neox(const FamilyInput& input);
+Result<Model> build_granite(const FamilyInput& input);
 Result<Model> build_llama(const FamilyInput& input);
 Result<Model> build_mistral(const FamilyInput& input);
+Result<Model> build_olmo2(const FamilyInput& input);
+Result<Model> build_phi(const FamilyInput& input);
+Result<Model> build_phi3(const FamilyInput& input);
 Result<Model> build_qwen2(const FamilyInput& input);
 Result<Model> build_qwen3(const FamilyInput& input);
+Result<Model> build_smollm3(const FamilyInput& input);
+Result<Model> build_stablelm(const FamilyInput& input);
+Result<Model> build_starcoder2(const FamilyInput& input);
 
 }  // namespace ramjet::models

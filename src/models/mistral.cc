@@ -14,8 +14,9 @@ Result<Model> build_mistral(const FamilyInput& input) {
   const bool none = input.config.json().contains("sliding_window");
   ASSIGN_OR_RETURN(const int64_t window,
                    input.config.integer("sliding_window", {1, 1 << 26}, none ? 0 : 4096));
-  ASSIGN_OR_RETURN(config.attention.windows,
-                   layer_windows(input.config, config.num_layers, window, 0));
+  ASSIGN_OR_RETURN(const auto sliding,
+                   sliding_layers(input.config, config.num_layers, [](int64_t) { return true; }));
+  config.attention.windows = windows_of(sliding, window);
   return build_decoder(config, input);
 }
 

@@ -10,7 +10,10 @@ Result<std::vector<int64_t>> qwen_windows(const ConfigReader& config, int64_t nu
   if (!windowed) return std::vector<int64_t>(static_cast<size_t>(num_layers), 0);
   ASSIGN_OR_RETURN(const int64_t window, config.integer("sliding_window", {1, 1 << 26}, 4096));
   ASSIGN_OR_RETURN(const int64_t first, config.integer("max_window_layers", {0, 1 << 20}, 28));
-  return layer_windows(config, num_layers, window, first);
+  ASSIGN_OR_RETURN(const auto sliding, sliding_layers(config, num_layers, [first](int64_t layer) {
+                     return layer >= first;
+                   }));
+  return windows_of(sliding, window);
 }
 
 Result<Model> build_qwen2(const FamilyInput& input) {

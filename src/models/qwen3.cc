@@ -14,7 +14,7 @@ Result<Model> build_qwen3(const FamilyInput& input) {
   ASSIGN_OR_RETURN(const bool bias, input.config.flag("attention_bias", false));
   config.attention.qkv_bias = bias;
   config.attention.o_bias = bias;
-  config.attention.qk_norm = true;
+  config.attention.qk_norm = QkNorm::kHead;
   ASSIGN_OR_RETURN(config.attention.windows, qwen_windows(input.config, config.num_layers));
   return build_decoder(config, input);
 }

@@ -1,5 +1,3 @@
-#include <array>
-
 #include "base/json.h"
 #include "models/families.h"
 
@@ -11,12 +9,30 @@ struct Family {
   std::string_view model_type;
   Result<Model> (*build)(const FamilyInput&);
 };
-constexpr std::array<Family, 4> kFamilies = {{
+constexpr Family kFamilies[] = {
+    {"CohereForCausalLM", "cohere", build_cohere},
+    {"Cohere2ForCausalLM", "cohere2", build_cohere2},
+    {"FalconForCausalLM", "falcon", build_falcon},
+    {"GemmaForCausalLM", "gemma", build_gemma},
+    {"Gemma2ForCausalLM", "gemma2", build_gemma2},
+    {"Gemma3ForCausalLM", "gemma3_text", build_gemma3},
+    {"Gemma3ForConditionalGeneration", "gemma3", build_gemma3_multimodal},
+    {"GlmForCausalLM", "glm", build_glm},
+    {"Glm4ForCausalLM", "glm4", build_glm4},
+    {"GPT2LMHeadModel", "gpt2", build_gpt2},
+    {"GPTNeoXForCausalLM", "gpt_neox", build_gpt_neox},
+    {"GraniteForCausalLM", "granite", build_granite},
     {"LlamaForCausalLM", "llama", build_llama},
     {"MistralForCausalLM", "mistral", build_mistral},
+    {"Olmo2ForCausalLM", "olmo2", build_olmo2},
+    {"PhiForCausalLM", "phi", build_phi},
+    {"Phi3ForCausalLM", "phi3", build_phi3},
     {"Qwen2ForCausalLM", "qwen2", build_qwen2},
     {"Qwen3ForCausalLM", "qwen3", build_qwen3},
-}};
+    {"SmolLM3ForCausalLM", "smollm3", build_smollm3},
+    {"StableLmForCausalLM", "stablelm", build_stablelm},
+    {"Starcoder2ForCausalLM", "starcoder2", build_starcoder2},
+};
 
 /// The family of `architectures`, or of `model_type` where there are none.
 Result<const Family*> find_family(const Json& config) {

@@ -39,8 +39,9 @@ double yarn_scale(double scale, double mscale) {
 
 class RopeReader {
  public:
-  RopeReader(const ConfigReader& config, const ConfigReader& rope, int64_t max_position)
-      : config_(config), rope_(rope), max_position_(max_position) {}
+  RopeReader(const ConfigReader& config, const ConfigReader& rope, int64_t max_position,
+             const RopeDefaults& defaults)
+      : config_(config), rope_(rope), max_position_(max_position), defaults_(defaults) {}
 
   Result<RopeConfig> read(int64_t head_dim) {
     out_.max_positions = max_position_;
@@ -63,9 +64,11 @@ class RopeReader {
   RopeSpec& spec() { return out_.spec; }
 
   Status read_base(int64_t head_dim) {
-    ASSIGN_OR_RETURN(const double theta, config_.number("rope_theta", 1, 1e15, 10000.0));
+    ASSIGN_OR_RETURN(const double theta,
+                     config_.number(defaults_.theta_field, 1, 1e15, defaults_.theta));
     ASSIGN_OR_RETURN(spec().theta, rope_.number("rope_theta", 1, 1e15, theta));
-    ASSIGN_OR_RETURN(const double part, config_.number("partial_rotary_factor", 0, 1, 1.0));
+    ASSIGN_OR_RETURN(const double part,
+                     config_.number(defaults_.share_field, 0, 1, defaults_.share));
     ASSIGN_OR_RETURN(const double share, rope_.number("partial_rotary_factor", 0, 1, part));
     spec().rotary_dim = static_cast<int64_t>(static_cast<double>(head_dim) * share);
     if (spec().rotary_dim < 2 || spec().rotary_dim % 2 != 0) {
@@ -142,21 +145,29 @@ class RopeReader {
   const ConfigReader& config_;
   const ConfigReader& rope_;
   int64_t max_position_;
+  const RopeDefaults& defaults_;
   RopeConfig out_;
 };
 
 }  // namespace
 
-Result<RopeConfig> read_rope(const ConfigReader& config, int64_t head_dim, int64_t max_position) {
+Result<RopeConfig> read_rope(const ConfigReader& config, int64_t head_dim, int64_t max_position,
+                             const RopeDefaults& defaults) {
   const bool modern = config.has("rope_parameters");
-  ASSIGN_OR_RETURN(const ConfigReader rope,
-                   config.object(modern ? "rope_parameters" : "rope_scaling"));
-  for (const Json& value : rope.json()) {
-    if (value.is_object()) {
-      return unsupported("config: rope_parameters that differ between layers are not supported");
-    }
+  ASSIGN_OR_RETURN(ConfigReader rope, config.object(modern ? "rope_parameters" : "rope_scaling"));
+  const Json& given = rope.json();
+  const bool layered =
+      std::any_of(given.begin(), given.end(), [](const Json& value) { return value.is_object(); });
+  if (layered && defaults.layer_type == nullptr) {
+    return unsupported("config: rope_parameters that differ between layers are not supported");
   }
-  return RopeReader(config, rope, max_position).read(head_dim);
+  static const Json kNone = Json::object();
+  if (layered) {
+    ASSIGN_OR_RETURN(rope, rope.object(defaults.layer_type));
+  } else if (!modern && !defaults.scaled) {
+    rope = ConfigReader(kNone);
+  }
+  return RopeReader(config, rope, max_position, defaults).read(head_dim);
 }
 
 }  // namespace ramjet::models
