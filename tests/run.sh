@@ -126,6 +126,9 @@ small=(--requests 600 --concurrency 64 --minutes 60 --timeout 1800)
 some='HostileEngine.*:Sampling.*:Policy.*:Network.*:*F32EqualsTransformers*'
 
 if [ "$deep" = deep ]; then
+  section "families in depth"  # the first ones are above
+  GTEST_ALSO_RUN_DISABLED_TESTS=1 GTEST_FILTER='DISABLED_Deep/*' LIMIT=3600 \
+    gtests deep- build/bin/e2e_test
   section "ASan + UBSan, the rest"
   rest=(runtime_test device_test text_test kernels_test models_test compiler_test server_test)
   if build dev "${rest[@]}" e2e_test ramjet; then

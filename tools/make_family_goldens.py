@@ -140,25 +140,175 @@ FAMILIES = {
     ),
 }
 
+# The rest are smaller. Beside what transformers' configuration wants: fields of config.json alone.
+SMALL = dict(vocab_size=160, hidden_size=32, intermediate_size=40, pad_token_id=0)
+LONG = dict(
+    short_factor=[1.0, 1.05, 1.1, 1.2, 1.3, 1.5],
+    long_factor=[1.1, 1.5, 2.0, 3.0, 5.0, 8.0],
+    original_max_position_embeddings=48,
+)
+
+
+def small(model_type, dtype="bfloat16", written=None, **config):
+    return model_type, {**SMALL, **config}, dtype, 1, written or {}
+
+
+def layers_of(pattern):
+    return [{"s": "sliding_attention", "f": "full_attention"}[c] for c in pattern]
+
+
+FAMILIES.update(
+    {
+        "gemma": small("gemma", num_key_value_heads=1, head_dim=16, tie_word_embeddings=True),
+        "gemma2": small(
+            "gemma2",
+            head_dim=16,
+            tie_word_embeddings=True,
+            query_pre_attn_scalar=12,
+            sliding_window=24,
+            attn_logit_softcapping=3.0,
+            final_logit_softcapping=8.0,
+        ),
+        "gemma3": small(
+            "gemma3_text",
+            head_dim=16,
+            num_hidden_layers=3,
+            tie_word_embeddings=True,
+            query_pre_attn_scalar=20,
+            sliding_window=24,
+            layer_types=layers_of("ssf"),
+            rope_parameters={
+                "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 50000.0},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 1000.0},
+            },
+            written=dict(layer_types=None, sliding_window_pattern=3),
+        ),
+        "phi3": small("phi3", num_key_value_heads=4, sliding_window=20, **rope("default")),
+        "phi4-mini-longrope": small(
+            "phi3",
+            hidden_size=64,
+            tie_word_embeddings=True,
+            original_max_position_embeddings=48,
+            **rope("longrope", partial_rotary_factor=0.75, **LONG),
+        ),
+        "gpt2": small(
+            "gpt2", n_inner=96, tie_word_embeddings=True, written=dict(intermediate_size=None)
+        ),
+        "olmo2": small("olmo2", attention_bias=False, **rope("default", 500000.0)),
+        "granite": small(
+            "granite",
+            tie_word_embeddings=True,
+            embedding_multiplier=1.25,
+            attention_multiplier=0.2,
+            residual_multiplier=0.7,
+            logits_scaling=2.0,
+            **rope("default"),
+        ),
+        "smollm3": small(
+            "smollm3",
+            num_hidden_layers=3,
+            no_rope_layer_interval=3,
+            tie_word_embeddings=True,
+            **rope("default", 2e6),
+        ),
+        "glm": small("glm", head_dim=16, attention_bias=True, **rope("default")),
+        "glm4": small("glm4", head_dim=16, attention_bias=True, **rope("default")),
+        "starcoder2": small(
+            "starcoder2", tie_word_embeddings=True, sliding_window=24, **rope("default", 1e5)
+        ),
+        "stablelm": small(
+            "stablelm",
+            hidden_size=48,
+            num_attention_heads=3,
+            num_key_value_heads=1,
+            use_qkv_bias=True,
+            **rope("default", partial_rotary_factor=0.25),
+        ),
+        "stablelm-parallel": small(
+            "stablelm", use_parallel_residual=True, **rope("default", partial_rotary_factor=0.5)
+        ),
+        "cohere": small("cohere", tie_word_embeddings=True, logit_scale=0.6, **rope("default")),
+        "cohere2": small(
+            "cohere2",
+            num_hidden_layers=3,
+            tie_word_embeddings=True,
+            logit_scale=0.6,
+            sliding_window=24,
+            layer_types=layers_of("ssf"),
+            written=dict(layer_types=None, sliding_window_pattern=3),
+            **rope("default"),
+        ),
+        "falcon": small(
+            "falcon",
+            tie_word_embeddings=True,
+            multi_query=True,
+            written=dict(intermediate_size=None, num_key_value_heads=None),
+            **rope("default"),
+        ),
+        "falcon-new": small(
+            "falcon",
+            tie_word_embeddings=True,
+            new_decoder_architecture=True,
+            num_kv_heads=2,
+            ffn_hidden_size=64,
+            bias=True,
+            written=dict(intermediate_size=None, num_key_value_heads=None),
+            **rope("default"),
+        ),
+        "gpt-neox": small(
+            "gpt_neox",
+            hidden_size=48,
+            num_attention_heads=3,
+            written=dict(num_key_value_heads=None),
+            **rope("default", partial_rotary_factor=0.25),
+        ),
+        "phi": small("phi", num_key_value_heads=4, **rope("default", partial_rotary_factor=0.5)),
+    }
+)
+MODERN_ROPE = ("qwen3-tied-fp16", "granite", "glm4")
+
 
 def scaled_weights(model, seed):
     """weights under which attention and MLP both matter and the next token is clear"""
     gen = torch.Generator().manual_seed(seed)
+    gemma = "gemma" in model.config.model_type  # its norms scale by 1 + weight, embeddings by width
     for name, p in model.named_parameters():
         noise = torch.randn(p.shape, generator=gen)
-        if name.endswith("norm.weight"):
-            p.data = 1.0 + 0.2 * noise
-        elif name.endswith("bias"):
+        if name.endswith("bias"):
             p.data = 0.3 * noise
-        elif "embed_tokens" in name:
-            p.data = 0.5 * noise
-        elif "lm_head" in name:
+        elif p.dim() == 1:
+            p.data = (0.0 if gemma else 1.0) + 0.2 * noise
+        elif any(part in name for part in ("embed_tokens", "wte", "embed_in", "word_embeddings")):
+            p.data = (0.3 if gemma else 0.5) * noise
+        elif "wpe" in name:
+            p.data = 0.3 * noise
+        elif any(part in name for part in ("lm_head", "embed_out")):
             p.data = 0.4 * noise
+        elif ".c_" in name and model.config.model_type == "gpt2":
+            p.data = noise * (1.4 / p.shape[0] ** 0.5)
         else:
             p.data = noise * (1.4 / p.shape[1] ** 0.5)
 
 
-def write_config(model, folder, dtype, legacy_rope):
+def old_rope(config):
+    """rope_parameters as configurations had them before: rope_theta, rope_scaling and the like"""
+    given = config.pop("rope_parameters", None)
+    if given is None:
+        return
+    if "full_attention" in given:
+        config["rope_local_base_freq"] = given["sliding_attention"]["rope_theta"]
+        given = given["full_attention"]
+    neox = config["model_type"] == "gpt_neox"
+    config["rotary_emb_base" if neox else "rope_theta"] = given.pop("rope_theta")
+    share = given.pop("partial_rotary_factor", None)
+    if share is not None:
+        config["rotary_pct" if neox else "partial_rotary_factor"] = share
+    if given["rope_type"] == "longrope":
+        given = {k: given[k] for k in ("short_factor", "long_factor")} | {"type": "longrope"}
+    config["rope_scaling"] = None if given.get("rope_type") == "default" else given
+
+
+def write_config(model, folder, dtype, name):
     """config.json as most have it: rope_theta and rope_scaling, not rope_parameters"""
     config = json.loads(model.config.to_json_string(use_diff=False))
     keep = {
@@ -173,24 +323,33 @@ def write_config(model, folder, dtype, legacy_rope):
         "attention_bias",
         "mlp_bias",
         "attention_dropout",
+        *FAMILIES[name][1],
     }
+    if model.config.model_type == "gpt2":
+        keep |= {"n_embd", "n_layer", "n_head", "n_positions", "activation_function"}
+        keep -= {"num_key_value_heads"}
+    keep |= {"hidden_activation", "activation"}
+    if eps := {"layer_norm_eps", "layer_norm_epsilon", "norm_epsilon"} & set(config):
+        keep = keep - {"rms_norm_eps"} | eps
     config = {k: v for k, v in sorted(config.items()) if k in keep and v is not None}
     config["architectures"] = [type(model).__name__]
     config["torch_dtype"] = dtype
     if "sliding_window" not in config and model.config.model_type == "mistral":
         config["sliding_window"] = None
-    if legacy_rope:
-        rope_parameters = config.pop("rope_parameters")
-        config["rope_theta"] = rope_parameters.pop("rope_theta")
-        config["rope_scaling"] = (
-            rope_parameters if rope_parameters["rope_type"] != "default" else None
-        )
+    if name not in MODERN_ROPE:
+        old_rope(config)
+    for field, value in (FAMILIES[name][4:] or ({},))[0].items():
+        config.pop(field, None)
+        if value is not None:
+            config[field] = value
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 def write_weights(model, folder, dtype, shards):
+    bare = "transformer." if model.config.model_type == "gpt2" else ""  # as on the hub: no prefix
+    head = "embed_out" if model.config.model_type == "gpt_neox" else "lm_head"
     tensors = {
-        k: v.to(getattr(torch, dtype)).contiguous()
+        k.removeprefix(bare).replace("lm_head", head): v.to(getattr(torch, dtype)).contiguous()
         for k, v in model.state_dict().items()
         if not (k == "lm_head.weight" and model.config.tie_word_embeddings)
     }
@@ -286,7 +445,7 @@ def make_family(out, name, seed):
 
 
 def try_seed(out, name, seed):
-    model_type, config, dtype, shards = FAMILIES[name]
+    model_type, config, dtype, shards = FAMILIES[name][:4]
     folder = out / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -299,7 +458,7 @@ def try_seed(out, name, seed):
     scaled_weights(model, seed)
     model.tie_weights()
     write_weights(model, folder, dtype, shards)
-    write_config(model, folder, dtype, legacy_rope=name != "qwen3-tied-fp16")
+    write_config(model, folder, dtype, name)
     for file in folder.iterdir():
         file.chmod(0o644)
     return write_goldens(folder, name, dtype, seed=seed)

@@ -1,5 +1,6 @@
 // Every family's tiny checkpoint against `transformers`: logits and greedy ids, in f32 and bf16,
-// with each pass off, in chunks, with a small cache, and under forced preemption.
+// with each pass off, in chunks, with a small cache, and under forced preemption. What takes
+// longest runs for the first families only; `make test-deep` does it for all.
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -10,6 +11,7 @@ namespace ramjet::e2e {
 namespace {
 
 constexpr float kLogitTolerance = 1e-3f;
+constexpr std::string_view kFirst[] = {"llama", "mistral", "qwen"};
 
 class Family : public testing::TestWithParam<std::string> {
  protected:
@@ -48,6 +50,7 @@ class Family : public testing::TestWithParam<std::string> {
 
   Golden golden_;
 };
+class FamilyInDepth : public Family {};
 
 TEST_P(Family, F32EqualsTransformers) {
   auto exec = executor(f32_options(), {});
@@ -57,7 +60,7 @@ TEST_P(Family, F32EqualsTransformers) {
   EXPECT_GT(exec->stats().generation_tokens, 0u);
 }
 
-TEST_P(Family, F32WithEachPassOff) {
+TEST_P(FamilyInDepth, F32WithEachPassOff) {
   BuildOptions options = f32_options();
   const std::string path = testing::TempDir() + "/passes.engine";
   Result<BuildReport> report = build_engine(golden_.folder, path, options);
@@ -90,7 +93,7 @@ TEST_P(Family, F32InChunksOf16) {
   expect_goldens(*exec);
 }
 
-TEST_P(Family, F32WithPrefixHitsAndWithout) {
+TEST_P(FamilyInDepth, F32WithPrefixHitsAndWithout) {
   for (bool caching : {true, false}) {
     ExecutorConfig config;
     config.prefix_caching = caching;
@@ -183,7 +186,7 @@ TEST_P(Family, Bf16AgreesUpToNearTies) {
   }
 }
 
-TEST_P(Family, Int8StaysClose) {
+TEST_P(FamilyInDepth, Int8StaysClose) {
   BuildOptions options = f32_options();
   options.quantize = "int8";
   auto exec = executor(options, {});
@@ -204,8 +207,23 @@ TEST_P(Family, Int8StaysClose) {
   EXPECT_GT(error, 0);  // it is another computation
 }
 
-INSTANTIATE_TEST_SUITE_P(Goldens, Family, testing::ValuesIn(golden_folders()),
-                         [](const auto& info) { return slug(info.param); });
+/// Folders of the first families, or of all others.
+std::vector<std::string> folders(bool first) {
+  std::vector<std::string> chosen;
+  for (const std::string& folder : golden_folders()) {
+    const std::string name = slug(folder);
+    const bool is_first = std::any_of(
+        std::begin(kFirst), std::end(kFirst),
+        [&](std::string_view family) { return name.find(family) != std::string::npos; });
+    if (is_first == first) chosen.push_back(folder);
+  }
+  return chosen;
+}
+std::string name_of(const testing::TestParamInfo<std::string>& info) { return slug(info.param); }
+
+INSTANTIATE_TEST_SUITE_P(Goldens, Family, testing::ValuesIn(golden_folders()), name_of);
+INSTANTIATE_TEST_SUITE_P(Goldens, FamilyInDepth, testing::ValuesIn(folders(true)), name_of);
+INSTANTIATE_TEST_SUITE_P(DISABLED_Deep, FamilyInDepth, testing::ValuesIn(folders(false)), name_of);
 
 }  // namespace
 }  // namespace ramjet::e2e
