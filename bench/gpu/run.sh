@@ -45,6 +45,7 @@ engine() {  # builds it once, and says how long that took
       >"$out/build-$1.json" 2>"$work/log" || tail -3 "$work/log" >&2
     python3 -c "
 import json; j = json.load(open('$out/build-$1.json'))
+del j['path']; json.dump(j, open('$out/build-$1.json', 'w'), separators=(',', ':'))
 print('build $1: %.1f s, %s' % (j['seconds'], 'tuned' if j['tuned'] else 'not tuned'))" >&2
   fi
   echo "$file"

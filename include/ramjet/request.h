@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <span>
@@ -100,6 +101,17 @@ struct RequestOutput {
   int cached_tokens = 0;  // prompt tokens served from the prefix cache
   double queue_s = 0;     // from submit to the request's first step (or its end before that)
   bool last = false;      // no further event of this request will come
+
+  /// Takes in the same sequence's next event, while nobody has seen this one.
+  void append(RequestOutput&& next) {
+    ids.insert(ids.end(), next.ids.begin(), next.ids.end());
+    logprobs.insert(logprobs.end(), std::make_move_iterator(next.logprobs.begin()),
+                    std::make_move_iterator(next.logprobs.end()));
+    finish = next.finish;
+    stop_id = next.stop_id;
+    error = std::move(next.error);
+    last = next.last;
+  }
 };
 
 /// Called from the executor's publishing thread, in order for a request. Must not block. If it

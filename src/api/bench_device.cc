@@ -2,12 +2,12 @@
 #include <ramjet/bench.h>
 
 #include <filesystem>
-#include <regex>
 #include <set>
 
 #include "api/engine_impl.h"
 #include "base/env.h"
 #include "base/file.h"
+#include "base/name_filter.h"
 #include "compiler/tactics/device_timer.h"
 #include "kernels/op_work.h"
 #include "op/fields.h"
@@ -116,12 +116,7 @@ Result<KernelTiming> time_op(DeviceTimer& timer, const BenchOp& op, size_t size,
 
 Result<KernelReport> bench_engine_kernels(const Engine& engine, const std::string& filter,
                                           int num_threads) {
-  std::regex wanted;
-  try {
-    wanted = std::regex(filter.empty() ? ".*" : filter);
-  } catch (const std::regex_error&) {
-    return invalid_argument("--filter '{}' is not a regular expression", filter);
-  }
+  ASSIGN_OR_RETURN(const NameFilter wanted, NameFilter::parse(filter, "--filter"));
   const engine::Manifest& manifest = engine.impl().file->manifest();
   ASSIGN_OR_RETURN(const auto target, kernels::Target::parse(manifest.provenance.target));
   if (!target.is_gpu()) {
@@ -154,7 +149,7 @@ Result<KernelReport> bench_engine_kernels(const Engine& engine, const std::strin
     for (size_t i = 0; i < op->values.size(); ++i) {
       const std::string text = fmt::format("{} {} {}", op_name(op->desc.op), op->tactics[i]->name,
                                            shape_text(*op, op->values[i]));
-      if (!std::regex_search(text, wanted)) continue;
+      if (!wanted.matches(text)) continue;
       ASSIGN_OR_RETURN(KernelTiming row, time_op(*timer, *op, i, facts));
       report.kernels.push_back(std::move(row));
     }

@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -6,6 +7,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/name_filter.h"
 #include "base/result.h"
 
 namespace ramjet {
@@ -91,6 +93,16 @@ TEST(File, AtomicFileAppearsWholeOrNotAtAll) {
   ASSERT_TRUE(file->commit().ok());
   EXPECT_EQ(*read_file(dir + "/a"), std::string("ab\0\0\0\0\0\0", 8));
   EXPECT_EQ(read_file(dir + "/none").error().code, ErrorCode::kNotFound);
+}
+
+TEST(NameFilter, FindsAnywhereAndNamesTheFlagOfABadPattern) {
+  const NameFilter some = NameFilter::parse("gemm_[a-z]+$", "--filter").value();
+  EXPECT_TRUE(some.matches("layer.gemm_up"));
+  EXPECT_FALSE(some.matches("gemm_8"));
+  EXPECT_TRUE(NameFilter::parse("", "--filter").value().matches("anything"));
+  const auto bad = NameFilter::parse("gemm_(", "--filter");
+  ASSERT_FALSE(bad.ok());
+  EXPECT_THAT(bad.error().message, testing::HasSubstr("--filter 'gemm_('"));
 }
 
 TEST(Hash, StreamingEqualsWhole) {

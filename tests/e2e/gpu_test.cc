@@ -31,6 +31,17 @@ std::vector<int32_t> random_prompt(std::mt19937& rng, size_t length) {
   return ids;
 }
 
+/// All at once; the results come in the order of `requests`.
+std::vector<std::future<Result<std::vector<RequestOutput>>>> generate_together(
+    Executor& executor, const std::vector<Request>& requests) {
+  std::vector<std::future<Result<std::vector<RequestOutput>>>> together;
+  for (const Request& request : requests) {
+    together.push_back(std::async(
+        std::launch::async, [&executor, request] { return executor.generate(request, 120); }));
+  }
+  return together;
+}
+
 class GpuEngine : public testing::Test {
  protected:
   void SetUp() override {
@@ -54,11 +65,7 @@ TEST_F(GpuEngine, GreedyTokensEqualTheCpusAloneAndTogether) {
     ASSERT_TRUE(outputs.ok()) << outputs.error().message;
     expected.push_back((*outputs)[0].ids);
   }
-  std::vector<std::future<Result<std::vector<RequestOutput>>>> together;
-  for (const Request& request : requests) {
-    together.push_back(
-        std::async(std::launch::async, [&gpu, request] { return gpu->generate(request, 120); }));
-  }
+  auto together = generate_together(*gpu, requests);
   for (size_t i = 0; i < requests.size(); ++i) {
     auto outputs = together[i].get();
     ASSERT_TRUE(outputs.ok()) << outputs.error().message;
@@ -108,11 +115,7 @@ TEST_F(GpuEngine, PenaltiesMasksAndExclusionsOnTheDeviceEqualTheHosts) {
     ASSERT_TRUE(outputs.ok()) << outputs.error().message;
     expected.push_back(std::move((*outputs)[0]));
   }
-  std::vector<std::future<Result<std::vector<RequestOutput>>>> together;
-  for (const Request& request : requests) {
-    together.push_back(
-        std::async(std::launch::async, [&gpu, request] { return gpu->generate(request, 120); }));
-  }
+  auto together = generate_together(*gpu, requests);
   for (size_t i = 0; i < requests.size(); ++i) {
     auto outputs = together[i].get();
     ASSERT_TRUE(outputs.ok()) << outputs.error().message;

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <regex>
 
 #include "base/clock.h"
+#include "base/name_filter.h"
 #include "base/thread_pool.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/peak.h"
@@ -68,7 +68,7 @@ struct Work {
 
 class Bench {
  public:
-  Bench(const CpuBenchOptions& options, std::regex filter)
+  Bench(const CpuBenchOptions& options, NameFilter filter)
       : options_(options), filter_(std::move(filter)), pool_(options.threads) {}
 
   Result<CpuBenchReport> run();
@@ -93,7 +93,7 @@ class Bench {
   }
 
   CpuBenchOptions options_;
-  std::regex filter_;
+  NameFilter filter_;
   ThreadPool pool_;
   Memory weights_{kWeightBytes};
   Memory activations_{4 * kActivationBytes};
@@ -197,7 +197,7 @@ const Tactic* Bench::call(OpKind op, const OpAttrs& attrs, std::vector<TensorVie
 
 /// All linear layers of one step, each with weights of its own.
 void Bench::linears(const std::string& name, int64_t rows, DType weights) {
-  if (!std::regex_search(name, filter_)) return;
+  if (!filter_.matches(name)) return;
   MatmulDesc desc;
   if (weights == DType::kI8) desc.quant = WeightQuant::kInt8Channel;
   const OpAttrs attrs = desc;
@@ -231,7 +231,7 @@ void Bench::linears(const std::string& name, int64_t rows, DType weights) {
 void Bench::gemm(int64_t n, int64_t k) {
   const std::string name = "gemm_bf16";
   constexpr int64_t kRows = 512;
-  if (!std::regex_search(name, filter_)) return;
+  if (!filter_.matches(name)) return;
   const OpAttrs attrs = MatmulDesc{};
   const auto run = [&](bool really) {
     return call(OpKind::kMatmul, attrs,
@@ -265,7 +265,7 @@ void Bench::row_ops() {
       {"silu_mul_bf16", OpKind::kPointwise, gated, {x, y}, {out}, 3 * kBytes},
   };
   for (const Case& c : cases) {
-    if (!std::regex_search(std::string(c.name), filter_)) continue;
+    if (!filter_.matches(c.name)) continue;
     const auto run = [&](bool really) {
       return call(c.op, c.attrs, c.inputs, c.outputs, {}, really);
     };
@@ -275,7 +275,7 @@ void Bench::row_ops() {
 }
 
 void Bench::attention(const std::string& name, int64_t sequences, int64_t queries, int64_t length) {
-  if (!std::regex_search(name, filter_)) return;
+  if (!filter_.matches(name)) return;
   constexpr int64_t kBlock = 16;
   const int64_t columns = (length + kBlock - 1) / kBlock;
   AttentionDesc desc{.num_heads = kHeads,
@@ -346,12 +346,7 @@ Result<CpuBenchReport> Bench::run() {
 }  // namespace
 
 Result<CpuBenchReport> bench_cpu_kernels(const CpuBenchOptions& options) {
-  std::regex filter;
-  try {
-    filter = std::regex(options.filter.empty() ? ".*" : options.filter);
-  } catch (const std::regex_error&) {
-    return invalid_argument("--filter '{}' is not a regular expression", options.filter);
-  }
+  ASSIGN_OR_RETURN(NameFilter filter, NameFilter::parse(options.filter, "--filter"));
   Bench bench(options, std::move(filter));
   return bench.run();
 }

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <regex>
 #include <set>
 #include <string>
 
 #include "device/cuda/nvrtc.h"
+#include "kernels/cuda/compile_log.h"
 #include "kernels/cuda/cuda_tactics.h"
 #include "kernels/cuda/device_sources.h"
 
@@ -42,15 +42,6 @@ struct Layer {
   }
 };
 
-int number_in(const std::string& log, const char* pattern) {
-  int most = 0;
-  const std::regex regex(pattern);
-  for (std::sregex_iterator it(log.begin(), log.end(), regex), end; it != end; ++it) {
-    most = std::max(most, std::stoi((*it)[1]));
-  }
-  return most;
-}
-
 /// `seen`: tactics share modules, and a compilation takes seconds.
 void expect_compiles(const DevicePlan& plan, const char* arch, std::set<std::string>& seen) {
   for (const DeviceLaunch& launch : plan.launches) {
@@ -67,9 +58,9 @@ void expect_compiles(const DevicePlan& plan, const char* arch, std::set<std::str
     for (const DeviceSource& s : device_sources()) source.headers.push_back({s.name, s.text});
     auto result = device::cuda::nvrtc_compile(source);
     ASSERT_TRUE(result.ok()) << result.error().message;
-    const int registers = number_in(result->log, "Used (\\d+) registers");
-    EXPECT_GT(registers, 0) << result->log;
-    EXPECT_LE(registers * static_cast<int>(launch.block), 65536) << result->log;
+    const CompileLog used = read_compile_log(result->log);
+    EXPECT_GT(used.registers, 0) << result->log;
+    EXPECT_LE(used.registers * static_cast<int>(launch.block), 65536) << result->log;
     // 256 dimensions of sums and queries fill the registers to the last.
     const bool full = module.name.find("_d256_") != std::string::npos;
     // Adding splits takes a few more than the copying warpgroup leaves.
@@ -79,8 +70,7 @@ void expect_compiles(const DevicePlan& plan, const char* arch, std::set<std::str
     const int most = full    ? (decode ? 128 : 32)
                      : three ? 32
                              : (launch.when == LaunchWhen::kAlways ? 16 : 0);
-    EXPECT_LE(number_in(result->log, "(\\d+) bytes spill stores"), most)
-        << module.name << result->log;
+    EXPECT_LE(used.spill_bytes, most) << module.name << result->log;
     EXPECT_EQ(result->log.find("C7508"), std::string::npos) << "setmaxnreg ignored";
     EXPECT_EQ(result->log.find("serializ"), std::string::npos) << result->log;
     EXPECT_LE(launch.shared_bytes + (256 + 64) * 4, 227u << 10);

@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <regex>
 #include <set>
 
 #include "device/cuda/nvrtc.h"
+#include "kernels/cuda/compile_log.h"
 #include "kernels/cuda/cuda_tactics.h"
 #include "kernels/cuda/device_sources.h"
 #include "kernels/cuda/gemm_sm90.h"
@@ -14,23 +14,6 @@
 
 namespace ramjet::kernels::cuda {
 namespace {
-
-struct Resources {
-  int registers = 0;
-  int spills = 0;
-};
-
-Resources resources_of(const std::string& log) {
-  Resources out;
-  std::smatch match;
-  if (std::regex_search(log, match, std::regex("Used (\\d+) registers"))) {
-    out.registers = std::stoi(match[1]);
-  }
-  if (std::regex_search(log, match, std::regex("(\\d+) bytes spill stores"))) {
-    out.spills = std::stoi(match[1]);
-  }
-  return out;
-}
 
 GemmSm90Config gemm_config(bool fp8, int block_t, int accumulators) {
   GemmSm90Config config{.n = 4096, .k = 4096, .fp8 = fp8, .block_t = block_t};
@@ -68,10 +51,10 @@ TEST_P(GemmMatrix, CompilesWithinItsBudget) {
     EXPECT_LE(gemm_sm90_shared_bytes(config), 227u << 10);
     auto result = compile_gemm(config);
     ASSERT_TRUE(result.ok()) << result.error().message;
-    const Resources used = resources_of(result->log);
+    const CompileLog used = read_compile_log(result->log);
     EXPECT_GT(used.registers, 0) << result->log;
     EXPECT_LE(used.registers, 168) << result->log;  // 384 threads share 65,536
-    EXPECT_EQ(used.spills, 0) << result->log;
+    EXPECT_EQ(used.spill_bytes, 0) << result->log;
     EXPECT_EQ(result->log.find("C7508"), std::string::npos) << "setmaxnreg ignored";
     EXPECT_EQ(result->log.find("serializ"), std::string::npos) << result->log;
   }
@@ -101,10 +84,10 @@ TEST_P(GemmMatrix, SlimAndClustersCompileWithinTheirBudgets) {
     EXPECT_GT(2 * gemm_sm90_shared_bytes(config), 228u << 10);
     auto result = compile_gemm(config);
     ASSERT_TRUE(result.ok()) << result.error().message;
-    const Resources used = resources_of(result->log);
+    const CompileLog used = read_compile_log(result->log);
     EXPECT_GT(used.registers, 0) << result->log;
     EXPECT_LE(used.registers * static_cast<int>(gemm_sm90_threads(config)), small ? 32768 : 65536);
-    EXPECT_EQ(used.spills, 0) << result->log;
+    EXPECT_EQ(used.spill_bytes, 0) << result->log;
     EXPECT_EQ(result->log.find("C7508"), std::string::npos) << "setmaxnreg ignored";
     EXPECT_EQ(result->log.find("serializ"), std::string::npos) << result->log;
   }
@@ -130,9 +113,9 @@ TEST_P(GemmMatrix, WholeAndCutTilesCompileWithinTheirBudgets) {
       EXPECT_EQ(gemm_sm90_most_blocks(config, 132) % gemm_sm90_cluster(config), 0);
       auto result = compile_gemm(config);
       ASSERT_TRUE(result.ok()) << result.error().message;
-      const Resources used = resources_of(result->log);
+      const CompileLog used = read_compile_log(result->log);
       EXPECT_LE(used.registers, config.slim ? 112 : 168) << result->log;
-      EXPECT_EQ(used.spills, 0) << result->log << parts;
+      EXPECT_EQ(used.spill_bytes, 0) << result->log << parts;
       EXPECT_EQ(result->log.find("serializ"), std::string::npos) << result->log;
     }
   }
@@ -155,10 +138,10 @@ TEST_P(GemmMatrix, DirectEpiloguesCompileWithinTheirBudgets) {
   EXPECT_LE(gemm_sm90_shared_bytes(config), config.slim ? 128u << 10 : 227u << 10);
   auto result = compile_gemm(config);
   ASSERT_TRUE(result.ok()) << result.error().message;
-  const Resources used = resources_of(result->log);
+  const CompileLog used = read_compile_log(result->log);
   EXPECT_GT(used.registers, 0) << result->log;
   EXPECT_LE(static_cast<unsigned>(used.registers) * gemm_sm90_threads(config), room);
-  EXPECT_EQ(used.spills, 0) << result->log;
+  EXPECT_EQ(used.spill_bytes, 0) << result->log;
   EXPECT_EQ(result->log.find("serializ"), std::string::npos) << result->log;
 }
 

@@ -2,9 +2,8 @@
 // op of a Llama graph has a kernel for every target and type.
 #include <gtest/gtest.h>
 
-#include <regex>
-
 #include "device/cuda/nvrtc.h"
+#include "kernels/cuda/compile_log.h"
 #include "kernels/cuda/cuda_tactics.h"
 #include "kernels/cuda/device_sources.h"
 #include "kernels/registry.h"
@@ -31,18 +30,13 @@ std::string failure_of(const DeviceModule& module, const DeviceLaunch& launch, c
   for (const DeviceSource& s : device_sources()) source.headers.push_back({s.name, s.text});
   const auto result = device::cuda::nvrtc_compile(source);
   if (!result.ok()) return result.error().message;
-  std::smatch match;
-  if (!std::regex_search(result->log, match, std::regex("Used (\\d+) registers"))) return "no log";
-  if (std::stoi(match[1]) * static_cast<int>(launch.block) * 2 > 65536) {
+  const CompileLog used = read_compile_log(result->log);
+  if (used.registers == 0) return "no log";
+  if (used.registers * static_cast<int>(launch.block) * 2 > 65536) {
     return "two blocks do not fit: " + result->log;
   }
-  std::smatch spills;
   // The large tile of a matmul holds 64 sums, and spills a few words once a tile.
-  const int spilled =
-      std::regex_search(result->log, spills, std::regex("(\\d+) bytes spill stores"))
-          ? std::stoi(spills[1])
-          : 0;
-  if (spilled > (launch.entry == "matmul_any" ? 64 : 0)) return result->log;
+  if (used.spill_bytes > (launch.entry == "matmul_any" ? 64 : 0)) return result->log;
   const uint32_t most = std::string_view(arch) == "sm_89" ? 48 << 10 : 80 << 10;
   return launch.shared_bytes > most ? "two blocks' shared memory does not fit" : "";
 }

@@ -1,8 +1,7 @@
 // The sampling kernels compile for their targets without a GPU, within a budget of registers.
 #include <gtest/gtest.h>
 
-#include <regex>
-
+#include "kernels/cuda/compile_log.h"
 #include "kernels/cuda/cuda_tactics.h"
 #include "kernels/cuda/sample_plan.h"
 #include "kernels/device_launch.h"
@@ -40,15 +39,11 @@ void expect_within_budget(const DevicePlan& plan, const char* arch, int max_spil
     GTEST_SKIP() << compiled.error().message;
   }
   ASSERT_TRUE(compiled.ok()) << compiled.error().message;
-  std::smatch match;
-  ASSERT_TRUE(std::regex_search(compiled->log, match, std::regex("Used (\\d+) registers")));
-  EXPECT_LE(std::stoi(match[1]) * static_cast<int>(plan.launches[0].block), 65536);
+  const CompileLog used = read_compile_log(compiled->log);
+  ASSERT_GT(used.registers, 0) << compiled->log;
+  EXPECT_LE(used.registers * static_cast<int>(plan.launches[0].block), 65536);
   // Calls save registers in memory; more than that would be arrays on the stack.
-  std::string log = compiled->log;
-  while (std::regex_search(log, match, std::regex("(\\d+) bytes spill stores"))) {
-    EXPECT_LE(std::stoi(match[1]), max_spill) << compiled->log;
-    log = match.suffix();
-  }
+  EXPECT_LE(used.spill_bytes, max_spill) << compiled->log;
 }
 
 TEST(SampleTactics, CompileForHopper) {

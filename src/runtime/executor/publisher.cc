@@ -76,14 +76,7 @@ void Publisher::merge(std::vector<PublishEvent>& batch) {
       sink.merge_at = single && !next.last ? static_cast<int64_t>(i) : -1;
       continue;
     }
-    RequestOutput& into = batch[static_cast<size_t>(sink.merge_at)].output;
-    into.ids.insert(into.ids.end(), next.ids.begin(), next.ids.end());
-    into.logprobs.insert(into.logprobs.end(), std::make_move_iterator(next.logprobs.begin()),
-                         std::make_move_iterator(next.logprobs.end()));
-    into.finish = next.finish;
-    into.stop_id = next.stop_id;
-    into.error = std::move(next.error);
-    into.last = next.last;
+    batch[static_cast<size_t>(sink.merge_at)].output.append(std::move(next));
     batch[i].merged = true;
   }
 }

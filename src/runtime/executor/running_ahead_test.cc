@@ -15,15 +15,20 @@ namespace {
 using std::chrono::milliseconds;
 using testing::HasSubstr;
 
+/// Notes how many steps were launched by the time the third was collected.
+auto count_at_third(const FakeAsyncSession& session, int64_t* launched) {
+  return [&session, launched](int64_t collected) {
+    if (collected == 3) *launched = session.launches();
+    return ok_status();
+  };
+}
+
 TEST(RunningAhead, EveryStepButTheLastIsQueuedBeforeTheTokensOfTheOneBefore) {
   const SessionInfo info = FakeSession::small_info(100);
   FakeAsyncSession* session = nullptr;
   auto core = make_ahead(info, {}, &session);
   int64_t launched_at_third = 0;
-  session->collect_hook = [&](int64_t collected) {
-    if (collected == 3) launched_at_third = session->launches();
-    return ok_status();
-  };
+  session->collect_hook = count_at_third(*session, &launched_at_third);
   Request request = greedy({5, 6, 7}, 10);
   request.sampling.logprobs = 3;
   const auto got = core->generate(request, 30);
@@ -57,10 +62,7 @@ TEST(RunningAhead, PenaltiesDoNotHoldTheLoopBack) {
   FakeAsyncSession* session = nullptr;
   auto core = make_ahead(info, {}, &session);
   int64_t launched_at_third = 0;
-  session->collect_hook = [&](int64_t collected) {
-    if (collected == 3) launched_at_third = session->launches();
-    return ok_status();
-  };
+  session->collect_hook = count_at_third(*session, &launched_at_third);
   Request request = greedy({5, 6, 7}, 12);
   LogitControls& controls = request.sampling.controls;
   controls.repetition_penalty = 1.4f, controls.frequency_penalty = 0.7f;

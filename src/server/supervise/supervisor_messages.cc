@@ -137,15 +137,7 @@ void Supervisor::merge_gathered() {
       at = static_cast<int64_t>(i);
       continue;
     }
-    RequestOutput& into = gathered_[static_cast<size_t>(at)].output;
-    RequestOutput& next = gathered_[i].output;
-    into.ids.insert(into.ids.end(), next.ids.begin(), next.ids.end());
-    into.logprobs.insert(into.logprobs.end(), std::make_move_iterator(next.logprobs.begin()),
-                         std::make_move_iterator(next.logprobs.end()));
-    into.finish = next.finish;
-    into.stop_id = next.stop_id;
-    into.error = std::move(next.error);
-    into.last = next.last;
+    gathered_[static_cast<size_t>(at)].output.append(std::move(gathered_[i].output));
     gathered_[i].request = nullptr;
   }
 }
