@@ -2,16 +2,21 @@
 """Writes the tiny tokenizers of tests/data/tokenizers and what Hugging Face makes of some texts.
 
 Each NAME.json is a tokenizer.json trained here on the text below; NAME.expected.json lists
-{text, ids, plain (ids without special tokens), decoded}. Needs `pip install tokenizers`.
+{text, ids, plain (ids without special tokens), decoded}, and for some a pair of texts. Needs
+`pip install tokenizers`.
 """
 import copy
 import json
 import pathlib
+import sys
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, trainers
 from tokenizers import pre_tokenizers as pre
 
-OUT = pathlib.Path(__file__).resolve().parent.parent / "tests/data/tokenizers"
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+OUT = ROOT / "tests/data/tokenizers"
+sys.path.insert(0, str(ROOT / "tests/python"))
+from random_tokenizers import CHARSMAP
 TEXT = """
 A ramjet is an engine without moving parts: the speed of the air itself compresses it, fuel burns
 in the stream, and the hot gas leaves faster than it came in. It cannot start from rest; something
@@ -188,8 +193,82 @@ def fixtures():
     return out
 
 
+def other_models():
+    """Unigram, WordPiece and WordLevel, with the parts that come with them."""
+    out = {}
+    def trained(model, trainer, split=pre.Metaspace()):
+        t = Tokenizer(model)
+        t.pre_tokenizer = split
+        t.train_from_iterator(TEXT.splitlines(keepends=True), trainer)
+        return json.loads(t.to_str())
+
+    def pair_template(cls, sep):
+        piece = lambda name, type_id: {"SpecialToken": {"id": name[0], "type_id": type_id}}
+        text = lambda name, type_id: {"Sequence": {"id": name, "type_id": type_id}}
+        begin = [piece(cls, 0)] if cls else []
+        return {"type": "TemplateProcessing", "single": begin + [text("A", 0), piece(sep, 0)],
+                "pair": begin + [text("A", 0), piece(sep, 0), text("B", 1), piece(sep, 1)],
+                "special_tokens": {n: {"id": n, "ids": [i], "tokens": [n]} for n, i in filter(None, (cls, sep))}}
+
+    special = ["<pad>", "</s>", "<unk>"]
+    t5 = trained(models.Unigram(), trainers.UnigramTrainer(vocab_size=300, special_tokens=special, unk_token="<unk>",
+                                                           show_progress=False))
+    t5["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": CHARSMAP}
+    t5["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [
+        {"type": "WhitespaceSplit"}, {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}]}
+    t5["decoder"] = t5["pre_tokenizer"]["pretokenizers"][1]
+    t5["post_processor"] = pair_template(None, ("</s>", 1))
+    t5["truncation"] = {"direction": "Right", "max_length": 12, "strategy": "LongestFirst", "stride": 0}
+    out["unigram_t5"] = t5
+    fallback = trained(models.Unigram(), trainers.UnigramTrainer(vocab_size=500, special_tokens=special + BYTES,
+                                                                 unk_token="<unk>", show_progress=False))
+    fallback["model"]["byte_fallback"] = True
+    fallback["model"]["vocab"] = [[p, float(round(s))] for p, s in fallback["model"]["vocab"]]  # ties
+    fallback["added_tokens"] = fallback["added_tokens"][:3]
+    fallback["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "Nmt"}, {"type": "NFKC"}]}
+    fallback["pre_tokenizer"] = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
+    fallback["decoder"] = {"type": "Sequence", "decoders": [
+        {"type": "ByteFallback"}, {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}]}
+    out["unigram_bytes"] = fallback
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    bert = trained(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=20),
+                   trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False),
+                   pre.BertPreTokenizer())
+    bert["normalizer"] = json.loads(normalizers.BertNormalizer().__getstate__())
+    bert["decoder"] = {"type": "WordPiece", "prefix": "##", "cleanup": True}
+    bert["post_processor"] = pair_template(("[CLS]", 2), ("[SEP]", 3))
+    bert["padding"] = {"strategy": {"Fixed": 16}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
+                       "pad_type_id": 0, "pad_token": "[PAD]"}
+    out["word_piece"] = bert
+    words = trained(models.WordLevel(unk_token="<unk>"),
+                    trainers.WordLevelTrainer(vocab_size=200, special_tokens=["<unk>", "<s>", "</s>"],
+                                              show_progress=False), pre.Whitespace())
+    words["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [
+        {"type": "UnicodeScripts"}, {"type": "Whitespace"}, {"type": "FixedLength", "length": 9}]}
+    words["post_processor"] = {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 1],
+                               "trim_offsets": True, "add_prefix_space": True}
+    out["word_level"] = words
+    spelled = json.loads(byte_level(None, normalizers.ByteLevel()).to_str())
+    spelled["pre_tokenizer"] = {"type": "Split", "pattern": {"String": "Ġ"}, "behavior": "MergedWithNext",
+                                "invert": False}
+    out["byte_level_normalizer"] = spelled
+    return out
+
+
+def pairs(tokenizer):
+    """Two texts, with truncation and padding as the file says."""
+    out = []
+    for a, b in zip(SAMPLES[9::7], SAMPLES[12::5]):
+        e = tokenizer.encode(a, b)
+        out.append({"texts": [a, b], "ids": e.ids, "type_ids": e.type_ids})
+    return out
+
+
 def expected(tokenizer, special_ids):
     out = []
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     for text in SAMPLES:
         ids = tokenizer.encode(text).ids
         out.append({"text": text, "ids": ids, "plain": tokenizer.encode(text, add_special_tokens=False).ids,
@@ -199,12 +278,14 @@ def expected(tokenizer, special_ids):
 
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
-    for name, data in fixtures().items():
+    others = other_models()
+    for name, data in {**fixtures(), **others}.items():
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
         (OUT / f"{name}.json").write_text(text + "\n")
         tokenizer = Tokenizer.from_str(text)
         special = {t["id"] for t in data["added_tokens"] if t["special"]}
-        lines = [json.dumps(e, ensure_ascii=True) for e in expected(tokenizer, special)]
+        two = pairs(tokenizer) if name in others else []
+        lines = [json.dumps(e, ensure_ascii=True) for e in expected(tokenizer, special) + two]
         (OUT / f"{name}.expected.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
         print(f"{name}: {len(text)} bytes")
 

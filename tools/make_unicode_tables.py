@@ -49,6 +49,29 @@ def emit(out, name, comment, points):
     out += [row, "};", ""]
 
 
+def script_ranges():
+    """(first, last, class) as UnicodeScripts cuts: a class for each set of characters that it keeps together."""
+    scripts = pre_tokenizers.UnicodeScripts()
+
+    def count(text):
+        return len(scripts.pre_tokenize_str(text))
+
+    # "Any" joins a Latin and a Cyrillic neighbour alike, and vanishes at the start of a text.
+    classed = [c for c in POINTS if not (count("a" + chr(c)) == 1 and count("\u0430" + chr(c)) == 1)]
+    known, found = [], []
+    for i in range(0, len(classed), 5000):
+        for run, _ in scripts.pre_tokenize_str("".join(map(chr, classed[i:i + 5000]))):
+            number = next((k for k, c in enumerate(known) if count(c + run[0]) == 1), len(known))
+            if number == len(known):
+                known.append(run[0])
+            for c in map(ord, run):
+                if found and found[-1][1:] == [c - 1, number]:
+                    found[-1][1] = c
+                else:
+                    found.append([c, c, number])
+    return found
+
+
 def removed_by(normalizer, points):
     return {c for c in points if normalizer.normalize_str("a" + chr(c) + "a") == "aa"}
 
@@ -118,6 +141,16 @@ def main():
         if len(parts) > 1 and normalizers.NFC().normalize_str(parts) == parts:
             inert.update(map(ord, parts))
     emit(out, "kInert", "Code points that Unicode 12's normalization does not know.", inert)
+    out.append("// Scripts as UnicodeScripts counts them; what is in no range is \"Any\".")
+    out.append("constexpr ScriptRange kScriptClasses[] = {")
+    row = "   "
+    for a, b, script in script_ranges():
+        item = f" {{0x{a:x}, 0x{b:x}, {script}}},"
+        if len(row) + len(item) > 98:
+            out.append(row)
+            row = "   "
+        row += item
+    out += [row, "};", ""]
     lower = normalizers.Lowercase()
     out.append("// Lowercase of code points newer than Unicode 14.")
     out.append("constexpr LowerPair kNewerLower[] = {")

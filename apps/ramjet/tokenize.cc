@@ -23,7 +23,14 @@ struct TokenizeOptions {
   bool no_special = false;
   bool no_parse_special = false;
   bool keep_special = false;
+  bool no_limits = false;
   bool batch = false;
+
+  text::EncodeOptions encode() const {
+    return {.add_special_tokens = !no_special,
+            .parse_special = !no_parse_special,
+            .limits = !no_limits};
+  }
 };
 
 std::string read_stdin() {
@@ -81,9 +88,7 @@ int tokenize_once(const text::Tokenizer& tokenizer, const TokenizeOptions& optio
     options.json ? print_json({{"text", text}}) : print_text(text);
     return 0;
   }
-  const Result<std::vector<int32_t>> ids = tokenizer.encode(
-      read_stdin(),
-      {.add_special_tokens = !options.no_special, .parse_special = !options.no_parse_special});
+  const Result<std::vector<int32_t>> ids = tokenizer.encode(read_stdin(), options.encode());
   if (!ids.ok()) return fail(ids.error());
   if (options.json) {
     print_json(encoded(tokenizer, *ids));
@@ -95,18 +100,34 @@ int tokenize_once(const text::Tokenizer& tokenizer, const TokenizeOptions& optio
   return 0;
 }
 
-/// A JSON string a line in; its ids and their decoded text out.
+/// {ids, text} of a JSON string, {ids, type_ids, text} of a list of two.
+Result<Json> encode_line(const text::Tokenizer& tokenizer, const TokenizeOptions& options,
+                         const Json& input) {
+  if (input.is_string()) {
+    ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                     tokenizer.encode(input.get_ref<const std::string&>(), options.encode()));
+    return Json{{"ids", ids}, {"text", tokenizer.decode(ids, !options.keep_special)}};
+  }
+  if (!input.is_array() || input.size() != 2 || !input[0].is_string() || !input[1].is_string()) {
+    return invalid_argument("each line must be one JSON string, or a list of two");
+  }
+  ASSIGN_OR_RETURN(const text::EncodedPair pair,
+                   tokenizer.encode_pair(input[0].get_ref<const std::string&>(),
+                                         input[1].get_ref<const std::string&>(), options.encode()));
+  return Json{{"ids", pair.ids},
+              {"type_ids", pair.type_ids},
+              {"text", tokenizer.decode(pair.ids, !options.keep_special)}};
+}
+
+/// A JSON string a line in (or a pair of them); its ids and their decoded text out.
 int tokenize_batch(const text::Tokenizer& tokenizer, const TokenizeOptions& options) {
   std::string line;
   while (read_line(line)) {
     const Result<Json> input = parse_json(line, 2);
     if (!input.ok()) return fail(input.error());
-    if (!input->is_string()) return fail(invalid_argument("each line must be one JSON string"));
-    const Result<std::vector<int32_t>> ids = tokenizer.encode(
-        input->get_ref<const std::string&>(),
-        {.add_special_tokens = !options.no_special, .parse_special = !options.no_parse_special});
-    if (!ids.ok()) return fail(ids.error());
-    print_json({{"ids", *ids}, {"text", tokenizer.decode(*ids, !options.keep_special)}});
+    Result<Json> output = encode_line(tokenizer, options, *input);
+    // A text that cannot be encoded is an answer, too: the comparisons go on.
+    print_json(output.ok() ? *output : Json{{"error", output.error().message}});
   }
   return 0;
 }
@@ -122,7 +143,7 @@ int run_tokenize(const TokenizeOptions& options) {
 void add_tokenize_command(CLI::App& app, CommandRunner& runner) {
   auto options = std::make_shared<TokenizeOptions>();
   CLI::App* command = app.add_subcommand("tokenize", "Text on stdin to token ids, or back");
-  command->add_option("PATH", options->path, "folder, tokenizer.json or tokenizer.model")
+  command->add_option("PATH", options->path, "folder, .json, .model, tiktoken ranks or vocab.txt")
       ->required();
   command->add_flag("--json", options->json, "one JSON object: {ids, tokens} or {text}");
   command->add_flag("--decode", options->decode, "token ids on stdin to text");
@@ -130,8 +151,10 @@ void add_tokenize_command(CLI::App& app, CommandRunner& runner) {
   command->add_flag("--no-parse-special", options->no_parse_special,
                     "special tokens spelled in the text stay text");
   command->add_flag("--keep-special", options->keep_special, "show special tokens in decoded text");
+  command->add_flag("--no-limits", options->no_limits,
+                    "no truncation or padding, whatever the tokenizer.json says");
   command->add_flag("--batch", options->batch,
-                    "a JSON string a line in, {ids, text} a line out, for comparisons");
+                    "a JSON string (or a pair) a line in, {ids, text} a line out");
   command->callback(
       [options, &runner] { runner.run = [options] { return run_tokenize(*options); }; });
 }

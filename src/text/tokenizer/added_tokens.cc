@@ -175,7 +175,8 @@ void AddedTokens::split(std::string_view text, bool normalized, bool parse_speci
     if (token.lstrip) begin = std::max(spaces_before(text, begin), covered);
     if (token.rstrip) end = spaces_behind(text, end);
     if (covered < begin) out.push_back({covered, begin, -1});
-    out.push_back({begin, end, match.id});
+    // What an earlier token's rstrip took whole is gone.
+    if (begin < end) out.push_back({begin, end, match.id});
     covered = end;
   }
   if (covered != text.size()) out.push_back({covered, text.size(), -1});

@@ -3,11 +3,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cstring>
 #include <limits>
 
-#include "base/hash.h"
 #include "text/tokenizer/utf8.h"
 
 namespace ramjet::text {
@@ -15,26 +12,6 @@ namespace {
 
 constexpr size_t kShortSymbols = 32;  // up to here a scan beats the heap
 constexpr uint32_t kNoRank = std::numeric_limits<uint32_t>::max();
-
-/// A recently encoded word, one cache line.
-struct alignas(64) CachedWord {
-  static constexpr size_t kMaxBytes = 30;
-  static constexpr size_t kMaxIds = 5;
-  uint64_t hash = 0;
-  uint32_t serial = 0;  // 0: empty
-  uint8_t size = 0;
-  uint8_t count = 0;
-  char text[kMaxBytes];
-  int32_t ids[kMaxIds];
-};
-static_assert(sizeof(CachedWord) == 64);
-
-constexpr size_t kCacheSlots = 8192;  // half a MiB a thread
-
-CachedWord* word_cache() {
-  thread_local const std::unique_ptr<CachedWord[]> cache(new CachedWord[kCacheSlots]);
-  return cache.get();
-}
 
 std::string_view last_character(std::string_view text) {
   return text.substr(previous_character(text, text.size()));
@@ -64,8 +41,6 @@ struct BpeModel::Candidate {
 
 BpeModel::BpeModel(BpeConfig config, Vocabulary vocabulary)
     : config_(std::move(config)), vocabulary_(std::move(vocabulary)) {
-  static std::atomic<uint32_t> serials{0};
-  serial_ = ++serials;
   if (config_.unk_token) unk_id_ = vocabulary_.find(*config_.unk_token);
   for (int byte = 0; byte < 256; ++byte) {
     byte_ids_[byte] = vocabulary_.find(fmt::format("<0x{:02X}>", byte)).value_or(-1);
@@ -80,6 +55,15 @@ BpeModel::BpeModel(BpeConfig config, Vocabulary vocabulary)
     bmp_characters_[next_code_point(token, pos)] = vocabulary_.find(token).value_or(-1);
   }
   can_cut_ = config_.continuing_subword_prefix.empty() && config_.end_of_word_suffix.empty();
+  std::vector<ByteTrie::Entry> entries;
+  for (const std::string& text : config_.user_defined) {
+    if (const auto id = vocabulary_.find(text)) entries.emplace_back(text, *id);
+  }
+  user_defined_ = ByteTrie(std::move(entries));
+}
+
+uint32_t BpeModel::rank_of(size_t merge) const {
+  return merge < config_.ranks.size() ? config_.ranks[merge] : static_cast<uint32_t>(merge);
 }
 
 Result<std::unique_ptr<Model>> BpeModel::create(BpeConfig config, Vocabulary vocabulary,
@@ -87,7 +71,7 @@ Result<std::unique_ptr<Model>> BpeModel::create(BpeConfig config, Vocabulary voc
   std::unique_ptr<BpeModel> model(new BpeModel(std::move(config), std::move(vocabulary)));
   model->reserve_merges(merges.size());
   for (size_t rank = 0; rank < merges.size(); ++rank) {
-    RETURN_IF_ERROR(model->add_merge(merges[rank], static_cast<uint32_t>(rank)));
+    RETURN_IF_ERROR(model->add_merge(merges[rank], model->rank_of(rank)));
   }
   return std::unique_ptr<Model>(std::move(model));
 }
@@ -138,6 +122,23 @@ bool BpeModel::encode(std::string_view word, std::vector<int32_t>& out) const {
   if (config_.ignore_merges) {
     if (const auto id = vocabulary_.find(word)) return out.push_back(*id), true;
   }
+  if (user_defined_.empty()) return encode_gap(word, out);
+  size_t start = 0;
+  for (size_t pos = 0; pos < word.size();) {
+    const auto [length, id] = user_defined_.longest_prefix(word.substr(pos));
+    if (length == 0) {
+      pos += static_cast<size_t>(utf8_length(word[pos]));
+      continue;
+    }
+    if (!encode_gap(word.substr(start, pos - start), out)) return false;
+    out.push_back(id);
+    start = pos += length;
+  }
+  return encode_gap(word.substr(start), out);
+}
+
+bool BpeModel::encode_gap(std::string_view word, std::vector<int32_t>& out) const {
+  if (word.empty()) return true;
   if (!can_cut_ || word.size() <= CachedWord::kMaxBytes) return encode_cached(word, out);
   // No merge ever joins the two sides of a pair that is no boundary, so each side is on its own.
   size_t start = 0;
@@ -156,25 +157,9 @@ bool BpeModel::encode(std::string_view word, std::vector<int32_t>& out) const {
 }
 
 bool BpeModel::encode_cached(std::string_view segment, std::vector<int32_t>& out) const {
-  if (segment.size() > CachedWord::kMaxBytes) return encode_segment(segment, out);
-  const uint64_t hash = hash64(segment, serial_);
-  CachedWord& slot = word_cache()[hash % kCacheSlots];
-  if (slot.hash == hash && slot.serial == serial_ &&
-      std::string_view(slot.text, slot.size) == segment) {
-    out.insert(out.end(), slot.ids, slot.ids + slot.count);
-    return true;
-  }
-  const size_t start = out.size();
-  if (!encode_segment(segment, out)) return false;
-  const size_t count = out.size() - start;
-  if (count > CachedWord::kMaxIds) return true;
-  slot.hash = hash;
-  slot.serial = serial_;
-  slot.size = static_cast<uint8_t>(segment.size());
-  slot.count = static_cast<uint8_t>(count);
-  std::memcpy(slot.text, segment.data(), segment.size());
-  std::copy_n(out.begin() + static_cast<ptrdiff_t>(start), count, slot.ids);
-  return true;
+  return cache_.encode(segment, out, [this](std::string_view s, std::vector<int32_t>& ids) {
+    return encode_segment(s, ids);
+  });
 }
 
 bool BpeModel::encode_segment(std::string_view segment, std::vector<int32_t>& out) const {

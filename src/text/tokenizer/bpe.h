@@ -16,6 +16,8 @@
 
 #include "text/tokenizer/model.h"
 #include "text/tokenizer/pair_map.h"
+#include "text/tokenizer/trie.h"
+#include "text/tokenizer/word_cache.h"
 
 namespace ramjet::text {
 
@@ -26,6 +28,11 @@ struct BpeConfig {
   bool fuse_unk = false;
   bool byte_fallback = false;
   bool ignore_merges = false;
+  /// By merge, ascending; equal ranks go by place in the word (SentencePiece, tiktoken). Empty:
+  /// each merge's index.
+  std::vector<uint32_t> ranks;
+  /// SentencePiece's pieces that are cut out of a word before anything is merged.
+  std::vector<std::string> user_defined;
 };
 
 class BpeModel : public Model {
@@ -49,8 +56,10 @@ class BpeModel : public Model {
   BpeModel(BpeConfig config, Vocabulary vocabulary);
   Status add_merge(const Merge& merge, uint32_t rank);
   void reserve_merges(size_t count);
+  uint32_t rank_of(size_t merge) const;
   void add_boundary(std::string_view left, std::string_view right);
   int32_t character_id(uint32_t code_point, std::string_view spelling) const;
+  bool encode_gap(std::string_view word, std::vector<int32_t>& out) const;
   bool encode_segment(std::string_view segment, std::vector<int32_t>& out) const;
   bool encode_cached(std::string_view segment, std::vector<int32_t>& out) const;
   bool to_symbols(std::string_view segment, std::vector<int32_t>& symbols) const;
@@ -66,7 +75,8 @@ class BpeModel : public Model {
   std::optional<int32_t> unk_id_;
   std::array<int32_t, 256> byte_ids_;    // of <0x00> … <0xFF>; -1: none
   std::vector<int32_t> bmp_characters_;  // id of each one-character token below U+10000
-  uint32_t serial_;                      // tells models apart in the threads' caches
+  ByteTrie user_defined_;
+  WordCache cache_;
 };
 
 }  // namespace ramjet::text

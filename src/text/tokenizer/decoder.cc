@@ -271,7 +271,8 @@ Out parse(const Json& json, int depth) {
         json.value("pad_token", std::string("<pad>")),
         json.value("word_delimiter_token", std::string("|")), json.value("cleanup", true)));
   }
-  return unsupported("decoder '{}' is not supported", type.substr(0, 40));
+  return unsupported("decoder '{}' is not one that `tokenizers` 0.23 has: see docs/tokenizers.md",
+                     type.substr(0, 40));
 }
 
 }  // namespace

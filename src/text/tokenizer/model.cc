@@ -2,6 +2,9 @@
 
 #include "base/json.h"
 #include "text/tokenizer/bpe.h"
+#include "text/tokenizer/model_tables.h"
+#include "text/tokenizer/unigram.h"
+#include "text/tokenizer/word_models.h"
 
 namespace ramjet::text {
 namespace {
@@ -43,12 +46,8 @@ std::string string_or_empty(const Json& json, const char* key) {
   return it == json.end() || it->is_null() ? "" : it->get<std::string>();
 }
 
-Result<BpeConfig> parse_bpe_config(const Json& json) {
-  if (const auto it = json.find("dropout");
-      it != json.end() && !it->is_null() && it->get<double>() != 0) {
-    return unsupported("BPE dropout {}: encoding would be random; set it to null",
-                       it->get<double>());
-  }
+/// Without the dropout that some files keep from their training: it would make encoding random.
+BpeConfig parse_bpe_config(const Json& json) {
   BpeConfig config;
   if (const auto it = json.find("unk_token"); it != json.end() && !it->is_null()) {
     config.unk_token = it->get<std::string>();
@@ -58,11 +57,13 @@ Result<BpeConfig> parse_bpe_config(const Json& json) {
   config.fuse_unk = json.value("fuse_unk", false);
   config.byte_fallback = json.value("byte_fallback", false);
   config.ignore_merges = json.value("ignore_merges", false);
+  config.user_defined = json.value("user_defined", std::vector<std::string>());
   return config;
 }
 
 Result<std::unique_ptr<Model>> parse_bpe(const Json& json) {
-  ASSIGN_OR_RETURN(BpeConfig config, parse_bpe_config(json));
+  BpeConfig config = parse_bpe_config(json);
+  config.ranks = json.value("merge_ranks", std::vector<uint32_t>());
   ASSIGN_OR_RETURN(Vocabulary vocabulary, parse_vocabulary(json.at("vocab")));
   std::vector<BpeModel::Merge> merges;
   const Json& list = json.at("merges");
@@ -76,21 +77,92 @@ Result<std::unique_ptr<Model>> parse_bpe(const Json& json) {
   return BpeModel::create(std::move(config), std::move(vocabulary), merges);
 }
 
+UnigramConfig parse_unigram_config(const Json& json) {
+  UnigramConfig config;
+  if (const auto it = json.find("unk_id"); it != json.end() && !it->is_null()) {
+    config.unk_id = it->get<int32_t>();
+  }
+  config.byte_fallback = json.value("byte_fallback", false);
+  for (const int type : json.value("piece_types", std::vector<int>())) {
+    config.sentencepiece_types.push_back(static_cast<char>(type & 0x7f));
+  }
+  return config;
+}
+
+Result<std::unique_ptr<Model>> parse_unigram(const Json& json) {
+  const Json& list = json.at("vocab");
+  if (!list.is_array()) return invalid_argument("model.vocab of a Unigram is not a list");
+  Vocabulary vocabulary(list.size());
+  std::vector<double> scores;
+  scores.reserve(list.size());
+  for (const Json& item : list) {
+    if (!item.is_array() || item.size() != 2 || !item[0].is_string() || !item[1].is_number()) {
+      return invalid_argument("model.vocab: piece {} is not [text, score]", scores.size());
+    }
+    RETURN_IF_ERROR(
+        vocabulary.add(item[0].get_ref<const std::string&>(), static_cast<int64_t>(scores.size())));
+    scores.push_back(item[1].get<double>());
+  }
+  return UnigramModel::create(parse_unigram_config(json), std::move(vocabulary), std::move(scores));
+}
+
+Result<WordPieceConfig> parse_word_piece_config(const Json& json) {
+  WordPieceConfig config;
+  config.unk_token = json.value("unk_token", config.unk_token);
+  config.continuing_subword_prefix =
+      json.value("continuing_subword_prefix", config.continuing_subword_prefix);
+  const auto longest = json.value("max_input_chars_per_word", int64_t{100});
+  if (longest < 0) return invalid_argument("max_input_chars_per_word {} is negative", longest);
+  config.max_input_chars_per_word = static_cast<size_t>(longest);
+  return config;
+}
+
+/// Files of old library versions carry no type.
+std::string type_of(const Json& json) {
+  if (json.contains("type")) return json.at("type").get<std::string>();
+  if (json.contains("max_input_chars_per_word")) return "WordPiece";
+  if (json.contains("unk_id")) return "Unigram";
+  if (json.contains("merges") || json.contains("fuse_unk")) return "BPE";
+  return json.contains("unk_token") ? "WordLevel" : "without a type";
+}
+
+Error unknown_type(const std::string& type) {
+  return unsupported(
+      "tokenizer model '{}' is not supported; BPE, Unigram, WordPiece, WordLevel are",
+      type.substr(0, 40));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Model>> Model::from_tables(const Json& json, std::string_view tables) {
-  ASSIGN_OR_RETURN(BpeConfig config, parse_bpe_config(json));
-  return BpeModel::from_tables(std::move(config), tables);
+  const std::string type = type_of(json);
+  if (type == "BPE") return BpeModel::from_tables(parse_bpe_config(json), tables);
+  if (type == "Unigram") return UnigramModel::from_tables(parse_unigram_config(json), tables);
+  if (type != "WordPiece" && type != "WordLevel") return unknown_type(type);
+  TableReader reader(tables);
+  ASSIGN_OR_RETURN(Vocabulary vocabulary, reader.vocabulary());
+  if (reader.left() > 0) return corrupt("tokenizer tables: {} bytes too many", reader.left());
+  if (type == "WordLevel") {
+    return std::unique_ptr<Model>(std::make_unique<WordLevelModel>(
+        json.value("unk_token", std::string("<unk>")), std::move(vocabulary)));
+  }
+  ASSIGN_OR_RETURN(WordPieceConfig config, parse_word_piece_config(json));
+  return WordPieceModel::create(std::move(config), std::move(vocabulary));
 }
 
 Result<std::unique_ptr<Model>> Model::from_json(const Json& json) {
   if (!json.is_object()) return invalid_argument("'model' is not an object");
-  // Files of old library versions carry no type.
-  const auto type = json.contains("type")     ? json.at("type").get<std::string>()
-                    : json.contains("merges") ? std::string("BPE")
-                                              : std::string("without a type");
+  const std::string type = type_of(json);
   if (type == "BPE") return parse_bpe(json);
-  return unsupported("tokenizer model '{}' is not supported; BPE is", type.substr(0, 40));
+  if (type == "Unigram") return parse_unigram(json);
+  if (type != "WordPiece" && type != "WordLevel") return unknown_type(type);
+  ASSIGN_OR_RETURN(Vocabulary vocabulary, parse_vocabulary(json.at("vocab")));
+  if (type == "WordLevel") {
+    return std::unique_ptr<Model>(std::make_unique<WordLevelModel>(
+        json.value("unk_token", std::string("<unk>")), std::move(vocabulary)));
+  }
+  ASSIGN_OR_RETURN(WordPieceConfig config, parse_word_piece_config(json));
+  return WordPieceModel::create(std::move(config), std::move(vocabulary));
 }
 
 }  // namespace ramjet::text

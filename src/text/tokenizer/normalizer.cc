@@ -4,6 +4,8 @@
 #include <vector>
 
 #include "base/json.h"
+#include "text/tokenizer/byte_level.h"
+#include "text/tokenizer/charsmap_normalizers.h"
 #include "text/tokenizer/pattern.h"
 #include "text/tokenizer/unicode.h"
 #include "text/tokenizer/utf8.h"
@@ -15,12 +17,6 @@ constexpr size_t kMaxTextBytes = size_t{1} << 30;
 
 size_t first_character_bytes(std::string_view text) {
   return text.empty() ? 0 : static_cast<size_t>(utf8_length(text[0]));
-}
-
-/// Replaces the text where each character keeps its place: the origin is then the first one's.
-void set_text(NormalizedText& piece, std::string text) {
-  piece.text = std::move(text);
-  if (piece.origin_bytes > 0) piece.origin_bytes = first_character_bytes(piece.text);
 }
 
 class SequenceNormalizer : public Normalizer {
@@ -78,7 +74,17 @@ class UnicodeForm : public Normalizer {
  public:
   explicit UnicodeForm(NormalForm form) : form_(form) {}
   Status normalize(NormalizedText& piece) const override {
-    set_text(piece, normalize_form(piece.text, form_));
+    std::string out = normalize_form(piece.text, form_);
+    if (piece.origin_bytes > 0) {
+      const std::string_view head(piece.text.data(),
+                                  std::min(piece.origin_bytes, piece.text.size()));
+      size_t end = std::max(normalize_form(head, form_).size(), first_character_bytes(out));
+      end = std::min(end, out.size());
+      // What composes with the next character takes it along.
+      while (end < out.size() && (out[end] & 0xc0) == 0x80) ++end;
+      piece.origin_bytes = end;
+    }
+    piece.text = std::move(out);
     return ok_status();
   }
 
@@ -94,10 +100,13 @@ class CharacterWise : public Normalizer {
   Status normalize(NormalizedText& piece) const override {
     std::string out;
     out.reserve(piece.text.size());
+    size_t origin = 0;
     for (size_t pos = 0; pos < piece.text.size();) {
       rewrite_(out, next_code_point(piece.text, pos));
+      if (pos <= piece.origin_bytes) origin = out.size();
     }
-    set_text(piece, std::move(out));
+    piece.text = std::move(out);
+    piece.origin_bytes = origin;
     return ok_status();
   }
 
@@ -137,6 +146,31 @@ class StripNormalizer : public Normalizer {
   bool left_;
   bool right_;
 };
+
+class ByteLevelNormalizer : public Normalizer {
+ public:
+  Status normalize(NormalizedText& piece) const override {
+    std::string out;
+    if (piece.origin_bytes > 0) {
+      append_byte_level(out, std::string_view(piece.text).substr(0, piece.origin_bytes));
+      piece.origin_bytes = out.size();
+      out.clear();
+    }
+    append_byte_level(out, piece.text);
+    piece.text = std::move(out);
+    return ok_status();
+  }
+};
+
+/// What the library's Nmt drops, and what it makes a space of.
+void clean_nmt(std::string& out, uint32_t c) {
+  const bool dropped = (c >= 1 && c <= 8) || c == 0xb || (c >= 0xe && c <= 0x1f) || c == 0x7f ||
+                       c == 0x8f || c == 0x9f;
+  const bool space = c == 9 || c == 0xa || c == 0xc || c == 0xd || c == 0x1680 ||
+                     (c >= 0x200b && c <= 0x200f) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
+                     c == 0xfeff || c == 0xfffd;
+  if (!dropped) append_code_point(out, space ? ' ' : c);
+}
 
 bool is_cjk(uint32_t c) {
   static constexpr CodePointRange kRanges[] = {
@@ -204,6 +238,10 @@ Result<std::unique_ptr<Normalizer>> parse(const Json& json, int depth) {
     return Out(std::make_unique<ReplaceNormalizer>(std::move(pattern),
                                                    json.at("content").get<std::string>()));
   }
+  if (type == "Precompiled") return make_precompiled(json);
+  if (type == "SentencePiece") return make_sentencepiece_normalizer(json);
+  if (type == "ByteLevel") return Out(std::make_unique<ByteLevelNormalizer>());
+  if (type == "Nmt") return character_wise(clean_nmt);
   if (type == "NFC") return Out(std::make_unique<UnicodeForm>(NormalForm::kNfc));
   if (type == "NFD") return Out(std::make_unique<UnicodeForm>(NormalForm::kNfd));
   if (type == "NFKC") return Out(std::make_unique<UnicodeForm>(NormalForm::kNfkc));
@@ -221,7 +259,9 @@ Result<std::unique_ptr<Normalizer>> parse(const Json& json, int depth) {
   if (type == "BertNormalizer") {
     return Out(std::make_unique<SequenceNormalizer>(bert_parts(json)));
   }
-  return unsupported("normalizer '{}' is not supported", type.substr(0, 40));
+  return unsupported(
+      "normalizer '{}' is not one that `tokenizers` 0.23 has: see docs/tokenizers.md",
+      type.substr(0, 40));
 }
 
 }  // namespace

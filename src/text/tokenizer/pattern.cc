@@ -82,7 +82,9 @@ Pattern Pattern::literal(std::string text) {
 
 Result<Pattern> Pattern::from_json(const Json& json) {
   if (json.contains("Regex")) return regex(json.at("Regex").get<std::string>());
-  return literal(json.at("String").get<std::string>());
+  auto text = json.at("String").get<std::string>();
+  // The empty string matches everywhere, as the empty regex does.
+  return text.empty() ? regex("") : Result<Pattern>(literal(std::move(text)));
 }
 
 Result<Pattern> Pattern::regex(std::string_view onig_pattern) {

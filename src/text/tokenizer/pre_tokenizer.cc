@@ -292,6 +292,52 @@ class WhitespacePre : public PreTokenizer {
   }
 };
 
+/// Cuts where the script changes. What has no script joins either side, but at the start of a word
+/// it vanishes, as in the library.
+class UnicodeScriptsPre : public PreTokenizer {
+ public:
+  Status apply(Words& words) const override {
+    std::vector<Word> out;
+    for (const Word& w : words.words) {
+      int previous = -1;
+      for (size_t pos = w.begin; pos < w.end;) {
+        const auto at = static_cast<uint32_t>(pos);
+        const int script = script_class(next_code_point(words.text, pos));
+        if (script >= 0 && script != previous) {
+          out.push_back({at, static_cast<uint32_t>(pos)});
+        } else if (previous >= 0) {
+          out.back().end = static_cast<uint32_t>(pos);
+        }
+        if (script >= 0) previous = script;
+      }
+    }
+    words.words = std::move(out);
+    return ok_status();
+  }
+};
+
+class FixedLengthPre : public PreTokenizer {
+ public:
+  explicit FixedLengthPre(size_t length) : length_(length) {}
+  Status apply(Words& words) const override {
+    std::vector<Word> out;
+    for (const Word& w : words.words) {
+      size_t characters = 0;
+      for (size_t pos = w.begin; pos < w.end; ++characters) {
+        const auto at = static_cast<uint32_t>(pos);
+        next_code_point(words.text, pos);
+        if (characters % length_ == 0) out.push_back({at, at});
+        out.back().end = static_cast<uint32_t>(pos);
+      }
+    }
+    words.words = std::move(out);
+    return ok_status();
+  }
+
+ private:
+  size_t length_;
+};
+
 class BertPre : public PreTokenizer {
  public:
   Status apply(Words& words) const override {
@@ -383,11 +429,22 @@ Out parse(const Json& json, int depth) {
   if (type == "Whitespace") {
     return std::unique_ptr<PreTokenizer>(std::make_unique<WhitespacePre>());
   }
+  if (type == "UnicodeScripts") {
+    return std::unique_ptr<PreTokenizer>(std::make_unique<UnicodeScriptsPre>());
+  }
+  if (type == "FixedLength") {
+    const auto length = json.value("length", int64_t{5});
+    if (length < 1) return invalid_argument("FixedLength: length {} must be 1 or more", length);
+    return std::unique_ptr<PreTokenizer>(
+        std::make_unique<FixedLengthPre>(static_cast<size_t>(length)));
+  }
   if (type == "WhitespaceSplit") return character_split(Behavior::kRemoved, is_space);
   if (type == "BertPreTokenizer") {
     return std::unique_ptr<PreTokenizer>(std::make_unique<BertPre>());
   }
-  return unsupported("pre-tokenizer '{}' is not supported", type.substr(0, 40));
+  return unsupported(
+      "pre-tokenizer '{}' is not one that `tokenizers` 0.23 has: see docs/tokenizers.md",
+      type.substr(0, 40));
 }
 
 }  // namespace

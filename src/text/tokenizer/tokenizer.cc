@@ -15,18 +15,18 @@ constexpr size_t kMaxNormalizedBytes = size_t{1} << 30;  // of what its normaliz
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Tokenizer::~Tokenizer() = default;
 
-Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, EncodeOptions options) const {
+Status Tokenizer::encode_text(std::string_view text, bool parse_special,
+                              std::vector<int32_t>& ids) const {
   if (text.size() > kMaxTextBytes) {
     return make_error(ErrorCode::kResourceExhausted, "text of {} bytes, the limit is {}",
                       text.size(), kMaxTextBytes);
   }
   std::string repaired;
   if (!is_valid_utf8(text)) text = repaired = repair_utf8(text);
-  std::vector<int32_t> ids;
   ids.reserve(text.size() / 4 + 8);
   std::vector<AddedTokens::Piece> pieces;
   if (impl_->added.has(false)) {
-    impl_->added.split(text, false, options.parse_special, pieces);
+    impl_->added.split(text, false, parse_special, pieces);
   } else {
     pieces.push_back({0, text.size(), -1});
   }
@@ -35,11 +35,37 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, EncodeOpti
       ids.push_back(piece.id);
     } else if (piece.begin < piece.end) {
       RETURN_IF_ERROR(impl_->encode_piece(text.substr(piece.begin, piece.end - piece.begin),
-                                          piece.begin == 0, options.parse_special, ids));
+                                          piece.begin == 0, parse_special, ids));
     }
   }
-  if (!options.add_special_tokens) return ids;
-  return impl_->post_processor.process(std::move(ids));
+  return ok_status();
+}
+
+Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, EncodeOptions options) const {
+  std::vector<Segment> texts(1);
+  RETURN_IF_ERROR(encode_text(text, options.parse_special, texts[0].ids));
+  const PostProcessor& post = impl_->post_processor;
+  if (!options.limits) return post.process(std::move(texts[0].ids), options.add_special_tokens);
+  RETURN_IF_ERROR(
+      impl_->limits.truncate(texts, options.add_special_tokens ? post.added(false) : 0));
+  ASSIGN_OR_RETURN(Segment out, post.process(std::move(texts), options.add_special_tokens));
+  impl_->limits.pad(out);
+  return std::move(out.ids);
+}
+
+Result<EncodedPair> Tokenizer::encode_pair(std::string_view first, std::string_view second,
+                                           EncodeOptions options) const {
+  std::vector<Segment> texts(2);
+  RETURN_IF_ERROR(encode_text(first, options.parse_special, texts[0].ids));
+  RETURN_IF_ERROR(encode_text(second, options.parse_special, texts[1].ids));
+  const PostProcessor& post = impl_->post_processor;
+  if (options.limits) {
+    RETURN_IF_ERROR(
+        impl_->limits.truncate(texts, options.add_special_tokens ? post.added(true) : 0));
+  }
+  ASSIGN_OR_RETURN(Segment out, post.process(std::move(texts), options.add_special_tokens));
+  if (options.limits) impl_->limits.pad(out);
+  return EncodedPair{std::move(out.ids), std::move(out.type_ids)};
 }
 
 Status Tokenizer::Impl::encode_piece(std::string_view text, bool first, bool parse_special,

@@ -21,6 +21,13 @@ namespace ramjet::text {
 struct EncodeOptions {
   bool add_special_tokens = true;  // run the post-processor (BOS and friends)
   bool parse_special = true;       // special tokens spelled in the text become their ids
+  bool limits = false;             // truncate and pad as the tokenizer.json says (limits.h)
+};
+
+/// Two texts as one sequence; type_ids tell which text an id belongs to.
+struct EncodedPair {
+  std::vector<int32_t> ids;
+  std::vector<int32_t> type_ids;
 };
 
 class Tokenizer {
@@ -28,9 +35,8 @@ class Tokenizer {
   /// Bytes of a Hugging Face tokenizer.json. Errors: kInvalidArgument (not a tokenizer.json, or
   /// inconsistent), kUnsupported (a component or option we do not have; the message names it).
   static Result<std::unique_ptr<Tokenizer>> from_json(std::string_view tokenizer_json);
-  /// A folder (tokenizer.json, else vocab.json + merges.txt, else tokenizer.model), or the path of
-  /// a tokenizer.json or of a .model file (tiktoken ranks of Llama 3; SentencePiece BPE). Special
-  /// tokens that only tokenizer_config.json knows count for vocab.json + merges.txt alone.
+  /// A folder, or a file in any of the forms of docs/tokenizers.md: tokenizer.json, SentencePiece
+  /// .model, tiktoken ranks, vocab.json (with merges.txt beside it), vocab.txt.
   static Result<std::unique_ptr<Tokenizer>> load(const std::string& path);
   /// What serialized() gave.
   static Result<std::unique_ptr<Tokenizer>> from_serialized(std::string_view bytes);
@@ -41,6 +47,9 @@ class Tokenizer {
   /// Errors: kResourceExhausted when a pattern of the tokenizer exceeds the regex match limits or
   /// the text is longer than 128 MiB.
   Result<std::vector<int32_t>> encode(std::string_view text, EncodeOptions options = {}) const;
+  /// Two texts, as classifiers of pairs want them.
+  Result<EncodedPair> encode_pair(std::string_view first, std::string_view second,
+                                  EncodeOptions options = {}) const;
   /// Equals Hugging Face's decode with clean_up_tokenization_spaces=False; always valid UTF-8.
   /// Ids out of range are skipped. (Version 0.23 fails to skip special tokens that are marked
   /// `normalized` and that the normalizer changes; we do skip them, as the versions before.)
@@ -67,6 +76,7 @@ class Tokenizer {
   const Impl& impl() const { return *impl_; }
 
  private:
+  Status encode_text(std::string_view text, bool parse_special, std::vector<int32_t>& ids) const;
   std::unique_ptr<Impl> impl_;
 };
 

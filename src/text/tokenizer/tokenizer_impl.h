@@ -7,6 +7,7 @@
 
 #include "text/tokenizer/added_tokens.h"
 #include "text/tokenizer/decoder.h"
+#include "text/tokenizer/limits.h"
 #include "text/tokenizer/model.h"
 #include "text/tokenizer/normalizer.h"
 #include "text/tokenizer/post_processor.h"
@@ -22,6 +23,7 @@ struct Tokenizer::Impl {
   std::unique_ptr<Decoder> decoder;  // null: tokens joined with spaces
   AddedTokens added;
   PostProcessor post_processor;
+  Limits limits;
   DecoderTraits traits;
   std::vector<int32_t> special_ids;
   int32_t vocab_size = 0;

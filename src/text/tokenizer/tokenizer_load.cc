@@ -28,6 +28,7 @@ std::string serialize(Json json, std::string_view text, const Model& model) {
   if (!model.save_tables(tables)) return std::string(text);
   json["model"].erase("vocab");
   json["model"].erase("merges");
+  json["model"].erase("merge_ranks");
   const std::string config = dump_json(json);
   const auto size = static_cast<uint32_t>(config.size());
   std::string out(kHeaderBytes, '\0');
@@ -49,6 +50,7 @@ Result<std::unique_ptr<Tokenizer::Impl>> build(const Json& json, const std::stri
   ASSIGN_OR_RETURN(impl->normalizer, Normalizer::from_json(member(json, "normalizer")));
   ASSIGN_OR_RETURN(impl->pre_tokenizer, PreTokenizer::from_json(member(json, "pre_tokenizer")));
   ASSIGN_OR_RETURN(impl->post_processor, PostProcessor::from_json(member(json, "post_processor")));
+  ASSIGN_OR_RETURN(impl->limits, Limits::from_json(json));
   ASSIGN_OR_RETURN(impl->decoder, Decoder::from_json(member(json, "decoder")));
   const Json& model = member(json, "model");
   ASSIGN_OR_RETURN(impl->model,

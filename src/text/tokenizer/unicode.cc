@@ -21,6 +21,11 @@ struct CategoryRange {
   uint32_t last;
   int category;
 };
+struct ScriptRange {
+  uint32_t first;
+  uint32_t last;
+  int script;
+};
 struct LowerPair {
   uint32_t from;
   uint32_t to;
@@ -190,6 +195,31 @@ std::string normalize_form(std::string_view text, NormalForm form) {
   if (ascii) return std::string(text);
   append_normalized(out, text.substr(start), options);
   return out;
+}
+
+int script_class(uint32_t c) {
+  const auto it = std::upper_bound(std::begin(kScriptClasses), std::end(kScriptClasses), c,
+                                   [](uint32_t x, const ScriptRange& r) { return x < r.first; });
+  return it != std::begin(kScriptClasses) && c <= std::prev(it)->last ? std::prev(it)->script : -1;
+}
+
+size_t grapheme_end(std::string_view text, size_t pos) {
+  // What this utf8proc may not know breaks like a mark that it does know.
+  const auto next = [&] {
+    const uint32_t c = next_code_point(text, pos);
+    if (c < 0x300) return static_cast<utf8proc_int32_t>(c);
+    const bool newer = (char_flags(c) & (kCharInert | kCharMark)) == (kCharInert | kCharMark);
+    return static_cast<utf8proc_int32_t>(newer ? 0x300 : c);
+  };
+  utf8proc_int32_t state = 0;
+  utf8proc_int32_t previous = next();
+  while (pos < text.size()) {
+    const size_t end = pos;
+    const utf8proc_int32_t c = next();
+    if (utf8proc_grapheme_break_stateful(previous, c, &state)) return end;
+    previous = c;
+  }
+  return pos;
 }
 
 bool is_bert_control(uint32_t c) { return contains(kBertControl, c); }

@@ -50,6 +50,12 @@ enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };
 /// `text` is valid UTF-8.
 std::string normalize_form(std::string_view text, NormalForm form);
 
+/// The script as the UnicodeScripts pre-tokenizer counts them, a small number; -1 where it has
+/// none ("Any": spaces and what Unicode does not assign).
+int script_class(uint32_t code_point);
+/// Where the grapheme cluster that begins at `pos` ends (UAX 29). Valid UTF-8.
+size_t grapheme_end(std::string_view text, size_t pos);
+
 bool is_bert_control(uint32_t code_point);
 bool is_bert_nonspacing(uint32_t code_point);
 
