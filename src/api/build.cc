@@ -193,6 +193,7 @@ Result<BuildReport> build_engine(const std::string& model, const std::string& en
   ASSIGN_OR_RETURN(auto assets, api::gather_assets(*checkpoint, options));
   ASSIGN_OR_RETURN(engine::Manifest manifest,
                    api::make_manifest(built, *checkpoint, shape, options));
+  compile.unquantized = built.float_tensors;
   RETURN_IF_ERROR(api::plan_quantization(options, *checkpoint, compile));
   manifest.quantize = api::quantize_name(compile.quant);
   const api::CheckpointWeights weights(*checkpoint);

@@ -63,7 +63,6 @@ Status plan_quantization(const BuildOptions& options, const checkpoint::Checkpoi
   compile.quant = asked.value_or(fp8 ? WeightQuant::kFp8Channel : WeightQuant::kNone);
   if (content.weights() > 0) log_content(content, compile.quant);
   if (compile.quant != WeightQuant::kFp8Channel) return ok_status();
-  compile.unquantized = {"lm_head.weight", "model.embed_tokens.weight"};
   if (content.weights() > 0) {
     compile.unquantized.insert(compile.unquantized.end(), content.floats.begin(),
                                content.floats.end());

@@ -18,9 +18,9 @@ Result<std::optional<WeightQuant>> parse_quantize(const std::string& name);
 /// "none", "int8", "fp8".
 std::string quantize_name(WeightQuant quant);
 
-/// Sets quant and unquantized. auto follows the checkpoint: fp8 if its weights are. The head and
-/// the embedding keep their floats under fp8, and so does what a checkpoint of fp8 weights has left
-/// in floats. Says in the log what becomes of the checkpoint's own scales.
+/// Sets quant. auto follows the checkpoint: fp8 if its weights are. Adds to `unquantized`, which
+/// holds head and embedding, what a checkpoint of fp8 weights has left in floats. Says in the log
+/// what becomes of the checkpoint's own scales.
 Status plan_quantization(const BuildOptions& options, const checkpoint::Checkpoint& checkpoint,
                          compiler::CompileOptions& compile);
 

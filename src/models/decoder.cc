@@ -77,6 +77,7 @@ Result<Model> build_decoder(const DecoderConfig& config, const FamilyInput& inpu
   ASSIGN_OR_RETURN(const auto bos, input.config.ids("bos_token_id"));
   if (!bos.empty()) model.info.bos_id = bos[0];
   model.kv_groups = {kv_group(config)};
+  model.float_tensors = {config.names.head + ".weight", config.names.embedding + ".weight"};
   return model;
 }
 

@@ -43,6 +43,8 @@ struct Model {
   std::unique_ptr<Network> network;  // output "logits" f32[logit_rows, vocab]
   ModelInfo info;
   std::vector<KvGroupSpec> kv_groups;
+  /// Embedding and head: what fp8 leaves in floats.
+  std::vector<std::string> float_tensors = {"lm_head.weight", "model.embed_tokens.weight"};
 };
 
 /// Builds the network of `config` (config.json). `has_tensor` says what the checkpoint holds

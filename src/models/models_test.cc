@@ -270,6 +270,7 @@ TEST(Families, DefaultsAreThoseOfTransformers) {
   EXPECT_TRUE(weight_names(*gpt2).contains("transformer.h.0.attn.q_proj.weight"));
   EXPECT_EQ(count_ops(*gpt2)[OpKind::kRope], 0);
   EXPECT_EQ(gpt2->info.max_seq_len, 1024);
+  EXPECT_THAT(gpt2->float_tensors, ElementsAre("lm_head.weight", "transformer.wte.weight"));
   auto smollm3 = build(family("SmolLM3ForCausalLM", R"({"num_hidden_layers": 4})"));
   EXPECT_EQ(count_ops(*smollm3)[OpKind::kRope], 6);
 }
