@@ -48,7 +48,7 @@ Result<DecoderConfig> read_sandwich(const FamilyInput& input, const FamilyDefaul
   config.norm.names = {"input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm",
                        "post_feedforward_layernorm"};
   ASSIGN_OR_RETURN(const double scalar,
-                   input.config.number("query_pre_attn_scalar", 0, 1 << 20, 256.0));
+                   input.config.number("query_pre_attn_scalar", 1e-6, 1 << 20, 256.0));
   config.attention.scale = 1 / std::sqrt(scalar);
   const bool windowless = input.config.json().contains("sliding_window");
   ASSIGN_OR_RETURN(const int64_t window,

@@ -14,7 +14,7 @@ Result<Model> build_granite(const FamilyInput& input) {
   ASSIGN_OR_RETURN(config.scales.embedding, reader.number("embedding_multiplier", 0, kMost, 1.0));
   ASSIGN_OR_RETURN(config.scales.residual, reader.number("residual_multiplier", 0, kMost, 1.0));
   ASSIGN_OR_RETURN(config.attention.scale, reader.number("attention_multiplier", 0, kMost, 1.0));
-  ASSIGN_OR_RETURN(const double logits, reader.number("logits_scaling", 0, kMost, 1.0));
+  ASSIGN_OR_RETURN(const double logits, reader.number("logits_scaling", 1e-6, kMost, 1.0));
   config.scales.logits = 1 / logits;
   return build_decoder(config, input);
 }

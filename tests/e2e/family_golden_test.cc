@@ -207,6 +207,32 @@ TEST_P(FamilyInDepth, Int8StaysClose) {
   EXPECT_GT(error, 0);  // it is another computation
 }
 
+/// Real shapes, cut to two layers.
+TEST(FamilyConfigs, RealOnesBuildWithDummyWeights) {
+  const std::filesystem::path configs = "../shared/data/configs";
+  if (!std::filesystem::exists(configs)) GTEST_SKIP() << "no ../shared/data/configs";
+  for (const char* name :
+       {"mlc_presets/aya-23", "mlc_presets/gemma_2b", "mlc_presets/gemma2_27b",
+        "mlc_presets/gemma3_1b_it", "mlc_presets/gpt2_medium", "mlc_presets/olmo2_7b",
+        "mlc_presets/phi-3_5", "mlc_presets/phi-4", "mlc_presets/redpajama_3b_v1",
+        "mlc_presets/stablelm-2-zephyr-1_6b", "mlc_presets/starcoder2", "phi/phi-2-config"}) {
+    SCOPED_TRACE(name);
+    Result<Json> config = read_json_file((configs / name).string() + ".json");
+    ASSERT_TRUE(config.ok()) << config.error().message;
+    (*config)[config->contains("n_layer") ? "n_layer" : "num_hidden_layers"] = 2;
+    const std::string path = testing::TempDir() + "/cut-" + std::to_string(::getpid()) + ".json";
+    std::ofstream(path) << dump_json(*config);
+    BuildOptions options;
+    options.tune = false;
+    options.weights = BuildOptions::Weights::kDummySeed;
+    const std::string engine = path + ".engine";
+    const Result<BuildReport> report = build_engine(path, engine, options);
+    EXPECT_TRUE(report.ok()) << report.error().message;
+    std::filesystem::remove(engine);
+    std::filesystem::remove(path);
+  }
+}
+
 /// Folders of the first families, or of all others.
 std::vector<std::string> folders(bool first) {
   std::vector<std::string> chosen;
