@@ -150,6 +150,7 @@ if [ "$deep" = deep ]; then
   section "comparisons"
   if .venv/bin/pip install -q -r tests/python/comparisons.txt >"$logs/pip.log" 2>&1; then
     LIMIT=7200 counted tokenizers .venv/bin/python tests/python/tokenizer_differential.py
+    LIMIT=7200 counted gguf .venv/bin/python tests/python/gguf_differential.py
     LIMIT=7200 counted templates .venv/bin/python tests/python/template_differential.py \
       build/ramjet --cases 2000
   else

@@ -414,7 +414,7 @@ CLI::App* add_action(CLI::App& bench, CommandRunner& runner, const BenchCommand&
 }
 
 void add_load_options(CLI::App& command, BenchArguments& a) {
-  command.add_option("MODEL", a.model, "Hugging Face folder or engine")->required();
+  command.add_option("MODEL", a.model, "Hugging Face folder, GGUF or engine")->required();
   command.add_option("--isl", a.isl, "prompt tokens")->capture_default_str();
   command.add_option("--osl", a.osl, "output tokens")->capture_default_str();
   command.add_option("--dataset", a.dataset, "random or trace:FILE.csv");
@@ -454,7 +454,7 @@ void add_bench_command(CLI::App& app, CommandRunner& runner) {
   add_build_options(*command, a->options);
   a = shared();
   command = add_action(*bench, runner, {"profile", "where a step's time goes", profile}, a);
-  command->add_option("MODEL", a->model, "Hugging Face folder or engine")->required();
+  command->add_option("MODEL", a->model, "Hugging Face folder, GGUF or engine")->required();
   command->add_option("--batch", a->batch, "sequences")->capture_default_str();
   command->add_option("--context", a->context, "cached tokens of each")->capture_default_str();
   command->add_option("--tokens", a->tokens, "new tokens of each: 1 decodes, more prefill")

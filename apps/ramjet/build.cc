@@ -60,7 +60,7 @@ int build(BuildArguments& arguments) {
 void add_build_command(CLI::App& app, CommandRunner& runner) {
   CLI::App* command = app.add_subcommand("build", "compile a checkpoint into an engine file");
   auto arguments = std::make_shared<BuildArguments>();  // shared with the callback below
-  command->add_option("MODEL", arguments->model, "Hugging Face folder")->required();
+  command->add_option("MODEL", arguments->model, "Hugging Face folder or GGUF")->required();
   command->add_option("-o,--output", arguments->output, "the engine file to write")->required();
   command->add_flag("--json", arguments->json, "report as one JSON object");
   add_build_options(*command, arguments->options);

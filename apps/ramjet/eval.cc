@@ -93,7 +93,7 @@ void add_eval_command(CLI::App& app, CommandRunner& runner) {
   eval->require_subcommand(1);
   CLI::App* command = eval->add_subcommand("perplexity", "of a text file");
   auto arguments = std::make_shared<PerplexityArguments>();  // shared with the callback below
-  command->add_option("MODEL", arguments->model, "Hugging Face folder or engine")->required();
+  command->add_option("MODEL", arguments->model, "Hugging Face folder, GGUF or engine")->required();
   command->add_option("--file", arguments->file, "UTF-8 text")->required();
   command->add_option("--context", arguments->context, "tokens of a window");
   command->add_option("--stride", arguments->stride, "tokens between windows (default: context)");

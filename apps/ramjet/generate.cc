@@ -155,7 +155,7 @@ Result<int> print_logits(const RunArguments& arguments) {
 int finish(Result<int> result) { return result.ok() ? *result : fail(result.error()); }
 
 void add_prompt_options(CLI::App& command, RunArguments& arguments) {
-  command.add_option("MODEL", arguments.model, "Hugging Face folder or engine")->required();
+  command.add_option("MODEL", arguments.model, "Hugging Face folder, GGUF or engine")->required();
   command.add_option("--prompt", arguments.prompt, "text of the prompt");
   command.add_option("--prompt-ids", arguments.prompt_ids, "the prompt as ids: 1,2,3");
   command.add_flag("--json", arguments.json, "one JSON object on stdout");

@@ -143,7 +143,9 @@ int run_tokenize(const TokenizeOptions& options) {
 void add_tokenize_command(CLI::App& app, CommandRunner& runner) {
   auto options = std::make_shared<TokenizeOptions>();
   CLI::App* command = app.add_subcommand("tokenize", "Text on stdin to token ids, or back");
-  command->add_option("PATH", options->path, "folder, .json, .model, tiktoken ranks or vocab.txt")
+  command
+      ->add_option("PATH", options->path,
+                   "folder, .json, .model, GGUF, tiktoken ranks or vocab.txt")
       ->required();
   command->add_flag("--json", options->json, "one JSON object: {ids, tokens} or {text}");
   command->add_flag("--decode", options->decode, "token ids on stdin to text");

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "api/quantization.h"
+#include "base/gguf/gguf.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint.h"
@@ -107,6 +108,7 @@ class CheckpointWeights final : public compiler::WeightSource {
  public:
   explicit CheckpointWeights(const checkpoint::Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
   Result<TensorView> view(std::string_view name) const override { return checkpoint_.tensor(name); }
+  Result<HeldTensor> hold(std::string_view name) const override { return checkpoint_.hold(name); }
   Result<std::optional<compiler::WeightScale>> scale(std::string_view name) const override {
     ASSIGN_OR_RETURN(const auto blocks, checkpoint::fp8_scales(checkpoint_, name));
     std::optional<compiler::WeightScale> scale;
@@ -145,7 +147,8 @@ Result<engine::Manifest> make_manifest(const models::Model& model,
     RETURN_IF_ERROR(models::apply_generation_config(it->second, manifest.model));
   }
   const std::filesystem::path path = std::filesystem::path(checkpoint.path()).lexically_normal();
-  manifest.model.name = (path.has_filename() ? path : path.parent_path()).filename().string();
+  manifest.model.name =
+      gguf::model_name((path.has_filename() ? path : path.parent_path()).string());
   manifest.limits.max_batch_size = static_cast<int>(shape.max_batch_size);
   manifest.limits.max_num_tokens = static_cast<int>(shape.max_num_tokens);
   manifest.limits.block_tokens = static_cast<int>(shape.block_tokens);

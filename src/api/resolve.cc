@@ -5,6 +5,7 @@
 #include "api/build.h"
 #include "base/env.h"
 #include "base/file.h"
+#include "base/gguf/gguf.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "checkpoint/checkpoint.h"
@@ -38,11 +39,13 @@ Result<std::string> cached_path(const std::string& model, const BuildOptions& op
 
 Result<std::string> resolve_engine(const std::string& model, const BuildOptions& options) {
   if (!path_exists(model)) {
-    return not_found("{}: no such model; give a Hugging Face folder or an .engine file", model);
+    return not_found("{}: no such model; give a Hugging Face folder, a .gguf or an .engine file",
+                     model);
   }
-  if (!is_directory(model)) {
+  if (!is_directory(model) && !gguf::is_gguf(model)) {
     if (engine::EngineFile::is_engine(model)) return model;
-    return invalid_argument("{}: neither a folder with config.json nor an engine", model);
+    return invalid_argument("{}: neither a folder with config.json nor a GGUF nor an engine",
+                            model);
   }
   ASSIGN_OR_RETURN(std::string path, cached_path(model, options));
   if (path_exists(path)) {

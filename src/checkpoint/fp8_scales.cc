@@ -35,7 +35,7 @@ int64_t blocks(int64_t extent, int64_t block) { return extent / block + (extent 
 Result<std::optional<ScaleBlocks>> fp8_scales(const Checkpoint& checkpoint, std::string_view name) {
   std::optional<ScaleBlocks> none;
   if (!name.ends_with(kWeight)) return none;
-  ASSIGN_OR_RETURN(const TensorView weight, checkpoint.tensor(name));
+  ASSIGN_OR_RETURN(const TensorView weight, checkpoint.described(name));
   if (!is_fp8(weight.dtype) || weight.shape.rank() != 2) return none;
   std::string scale_name;
   for (const char* suffix : {"_scale_inv", "_scale"}) {
@@ -66,7 +66,7 @@ Result<Fp8Content> find_fp8(const Checkpoint& checkpoint) {
   for (const std::string& name : checkpoint.tensor_names()) {
     if (name.ends_with(".input_scale")) content.static_activations = true;
     if (!name.ends_with(kWeight)) continue;
-    const Result<TensorView> view = checkpoint.tensor(name);
+    const Result<TensorView> view = checkpoint.described(name);
     if (!view.ok() || view->shape.rank() != 2) continue;
     if (!is_fp8(view->dtype)) {
       content.floats.push_back(name);

@@ -21,13 +21,6 @@ Result<Json> read_object(const std::string& path) {
   return json;
 }
 
-/// A name that may become part of a section's name.
-bool plain_name(const std::string& name) {
-  return !name.empty() && name.size() <= 32 && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-  });
-}
-
 /// One template, or a list of {"name", "template"} of which "default" (or else the first) is the
 /// one without a name.
 Status add_template(const Json& json, const std::string& path, Assets& assets) {
@@ -46,7 +39,7 @@ Status add_template(const Json& json, const std::string& path, Assets& assets) {
     const std::string name = item["name"].get<std::string>();
     const std::string source = item["template"].get<std::string>();
     if (name == "default" || !assets.contains("chat_template")) assets["chat_template"] = source;
-    if (name != "default" && plain_name(name)) assets["chat_template." + name] = source;
+    if (name != "default" && is_template_name(name)) assets["chat_template." + name] = source;
   }
   return ok_status();
 }
@@ -94,6 +87,12 @@ Status read_special_tokens(const std::string& folder, const Json& tokenizer_conf
 }
 
 }  // namespace
+
+bool is_template_name(std::string_view name) {
+  return !name.empty() && name.size() <= 32 && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
+}
 
 Result<Assets> read_assets(const std::string& folder) {
   Assets assets;

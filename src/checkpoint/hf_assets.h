@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 
@@ -13,5 +14,9 @@ namespace ramjet::checkpoint {
 /// the special tokens ("special_tokens": JSON of bos_token, eos_token, pad_token, unk_token and of
 /// add_bos_token, add_eos_token where the folder says so). Errors name the file.
 Result<std::map<std::string, std::string>> read_assets(const std::string& folder);
+
+/// Whether NAME of a "chat_template.NAME" may become part of a section's name: short, of lower-case
+/// letters, digits, '_' and '-'.
+bool is_template_name(std::string_view name);
 
 }  // namespace ramjet::checkpoint

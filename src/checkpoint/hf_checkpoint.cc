@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "base/file.h"
+#include "base/gguf/gguf.h"
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/hf_assets.h"
@@ -150,6 +151,7 @@ class HfCheckpoint final : public Checkpoint {
 }  // namespace
 
 Result<std::unique_ptr<Checkpoint>> open_checkpoint(const std::string& path, bool weights) {
+  if (gguf::is_gguf(path)) return open_gguf(path);
   auto checkpoint = std::make_unique<HfCheckpoint>();
   RETURN_IF_ERROR(checkpoint->open(path, weights));
   return std::unique_ptr<Checkpoint>(std::move(checkpoint));

@@ -16,7 +16,7 @@
 #include "engine/manifest.h"
 #include "ir/graph.h"
 #include "kernels/registry.h"
-#include "tensor/tensor_view.h"
+#include "tensor/held_tensor.h"
 
 namespace ramjet::compiler {
 
@@ -34,6 +34,11 @@ class WeightSource {
  public:
   virtual ~WeightSource() = default;
   virtual Result<TensorView> view(std::string_view name) const = 0;
+  /// view() of a tensor that may be converted for the while: its memory goes with the holder.
+  virtual Result<HeldTensor> hold(std::string_view name) const {
+    ASSIGN_OR_RETURN(const TensorView mapped, view(name));
+    return HeldTensor{mapped, nullptr};
+  }
   /// The scales of a tensor of eight-bit floats; none for all others.
   virtual Result<std::optional<WeightScale>> scale(std::string_view) const {
     return std::optional<WeightScale>();

@@ -75,8 +75,10 @@ Status check_scale(const std::string& name, const Source& source) {
 }
 
 Result<Source> fetch(const std::string& name, const WeightSource& from) {
-  ASSIGN_OR_RETURN(const TensorView view, from.view(name));
+  ASSIGN_OR_RETURN(HeldTensor held, from.hold(name));
+  const TensorView& view = held.view;
   Source source{.dtype = view.dtype};
+  source.bytes.holder = std::move(held.holder);
   source.bytes.bytes = {static_cast<const std::byte*>(view.data),
                         static_cast<size_t>(view.bytes())};
   source.rows = view.shape.rank() == 0 ? 1 : view.shape[0];
@@ -130,7 +132,7 @@ class Materialiser {
   Result<WeightBytes> dummy() const {
     const auto extents = matrix_extents(weight_.type);
     const int64_t bytes = extents.rows * extents.cols * dtype_bytes(weight_.type.dtype);
-    WeightBytes result{allocate(bytes), {}};
+    WeightBytes result{allocate(bytes), {}, nullptr};
     const std::span<std::byte> out(result.owned.get(), static_cast<size_t>(bytes));
     engine::fill_dummy(out, weight_.type.dtype, engine::dummy_seed(weight_.name),
                        engine::dummy_kind(weight_.name, weight_.type.rank()));

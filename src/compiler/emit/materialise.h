@@ -17,6 +17,7 @@ namespace ramjet::compiler {
 struct WeightBytes {
   std::unique_ptr<std::byte[]> owned;
   std::span<const std::byte> bytes;
+  std::shared_ptr<const void> holder;  // of borrowed bytes that the source gives back with it
 };
 
 /// Rows and columns of a weight as its layout sees them: all but the last extent are rows; a

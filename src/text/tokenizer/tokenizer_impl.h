@@ -47,5 +47,8 @@ Result<std::string> json_from_vocab_and_merges(std::string_view vocab_json,
 Result<std::string> json_from_tiktoken(std::string_view ranks_text);
 /// tokenizer.json text for a SentencePiece .model of type BPE.
 Result<std::string> json_from_sentencepiece(std::string_view bytes);
+/// tokenizer.json text for the vocabulary of a GGUF. Errors: kNotFound for one without vocabulary;
+/// kUnsupported naming a model or pre-tokenizer that is not known; kInvalidArgument naming a key.
+Result<std::string> json_from_gguf(const std::string& path);
 
 }  // namespace ramjet::text

@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "base/gguf/gguf.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "text/tokenizer/tokenizer_impl.h"
@@ -134,6 +135,11 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::from_serialized(std::string_view b
 
 Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string& path) {
   if (is_directory(path)) return load_folder(path);
+  if (gguf::is_gguf(path)) {
+    ASSIGN_OR_RETURN(const std::string json, json_from_gguf(path));
+    Result<std::unique_ptr<Tokenizer>> out = from_json(json);
+    return out.ok() ? std::move(out) : out.error().with_context(path);
+  }
   ASSIGN_OR_RETURN(std::string text, read_file(path, kMaxFileBytes));
   if (std::filesystem::path(path).extension() == ".model") {
     // A protobuf of pieces begins with the tag of its first field; base64 never does.
