@@ -120,6 +120,7 @@ TEST(Gguf, LiesAreNamed) {
 
 TEST(Gguf, PartsAreFoundFromAnyOfThem) {
   const std::string folder = testing::TempDir() + "/gguf_parts";
+  std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   const std::string first = folder + "/m-00001-of-00002.gguf";
   const std::string second = folder + "/m-00002-of-00002.gguf";
