@@ -36,8 +36,8 @@ class Tokenizer {
   /// inconsistent), kUnsupported (a component or option we do not have; the message names it).
   static Result<std::unique_ptr<Tokenizer>> from_json(std::string_view tokenizer_json);
   /// A folder, or a file in any of the forms of docs/tokenizers.md: tokenizer.json, SentencePiece
-  /// .model, tiktoken ranks, vocab.json (with merges.txt beside it), vocab.txt, GGUF (which may hold
-  /// a vocabulary alone).
+  /// .model, tiktoken ranks, vocab.json (with merges.txt beside it), vocab.txt, GGUF (which may
+  /// hold a vocabulary alone).
   static Result<std::unique_ptr<Tokenizer>> load(const std::string& path);
   /// What serialized() gave.
   static Result<std::unique_ptr<Tokenizer>> from_serialized(std::string_view bytes);
