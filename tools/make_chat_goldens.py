@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Makes tests/data/chat/goldens.json: what transformers' jinja2 renders for each chat template;
-and fills in the results of tests/data/chat/language.json, a table of the language's features.
+and fills in the results of tests/data/chat/language.json and features.json, tables of the language's
+features.
 
 Usage: tools/make_chat_goldens.py [folder of *.jinja ...]   (default: ../shared/data/chat_templates
 and tests/data/chat/templates). Each result is a hash and a size, or for the project's own small
@@ -44,8 +45,7 @@ def fnv1a(data):
     return f"{h:016x}"
 
 
-def fill_language_table():
-    path = DATA / "language.json"
+def fill_language_table(path):
     table = json.loads(path.read_text())
     for case in table["cases"]:
         text = render(case["template"], copy.deepcopy(table["context"]))
@@ -84,7 +84,8 @@ def result(text, with_text):
 
 
 def main():
-    fill_language_table()
+    fill_language_table(DATA / "language.json")
+    fill_language_table(DATA / "features.json")
     folders = [Path(p) for p in sys.argv[1:]] or [ROOT.parent / "shared/data/chat_templates",
                                                   DATA / "templates"]
     contexts = json.loads((DATA / "contexts.json").read_text())

@@ -181,7 +181,6 @@ enum class StmtKind : uint8_t {
   kFilterBlock,
   kWith,
   kScope,
-  kDo,
   kBreak,
   kContinue,
 };
@@ -263,10 +262,6 @@ struct WithStmt : Stmt {
   Exprs values;
   Body body;
   Loads loads;
-};
-struct DoStmt : Stmt {
-  explicit DoStmt(int l) : Stmt(StmtKind::kDo, l) {}
-  Expr* value = nullptr;
 };
 
 struct Program {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/hash.h"
 #include "base/json.h"
 #include "text/chat/unicode.h"
 
@@ -30,14 +31,27 @@ class ChatRequest {
     RETURN_IF_ERROR(make_context());
     OrderedJson messages = OrderedJson::array();
     for (const OrderedJson& message : *inputs_.messages) messages.push_back(normalized(message));
-    shape_arguments(messages);
+    const bool has_calls =
+        std::any_of(messages.begin(), messages.end(), [](const OrderedJson& message) {
+          return message.contains("tool_calls") || message.contains("tool_call_id");
+        });
+    OrderedJson mended = has_calls ? messages : OrderedJson();
+    choose_arguments(messages);
+    auto text = render_messages(std::move(messages));
+    if (text.ok() || !has_calls) return text;
+    shape_calls(mended);
+    auto second = render_messages(std::move(mended));
+    return second.ok() ? std::move(second) : std::move(text);
+  }
+
+ private:
+  Result<std::string> render_messages(OrderedJson messages) {
     RETURN_IF_ERROR(shape_content(messages));
     if (inputs_.continue_final_message) return render_continued(std::move(messages));
     context_["messages"] = std::move(messages);
     return template_.render(context_, options_);
   }
 
- private:
   Status check() const {
     const OrderedJson* messages = inputs_.messages;
     if (messages == nullptr || !messages->is_array()) {
@@ -141,7 +155,7 @@ class ChatRequest {
   }
 
   /// Arguments come as a JSON string from OpenAI clients; most templates want the object.
-  void shape_arguments(OrderedJson& messages) {
+  void choose_arguments(OrderedJson& messages) {
     std::optional<bool> wants_object;
     for (OrderedJson& message : messages) {
       if (!message.contains("tool_calls") || !message["tool_calls"].is_array()) continue;
@@ -151,19 +165,124 @@ class ChatRequest {
           const OrderedJson object = {{"city", kNeedle}};
           wants_object = takes_arguments(object) || !takes_arguments(object.dump());
         }
-        if (*wants_object) parse_arguments(call["function"]["arguments"]);
+        if (*wants_object) parse_object(call["function"]["arguments"]);
       }
     }
   }
 
   /// What spells no object stays as it is: the model said so.
-  static void parse_arguments(OrderedJson& arguments) {
+  static void parse_object(OrderedJson& arguments) {
     const auto& text = arguments.get_ref<const std::string&>();
     if (text.empty()) {
       arguments = OrderedJson::object();
     } else if (auto parsed = parse_ordered_json(text); parsed.ok() && parsed->is_object()) {
       arguments = std::move(*parsed);
     }
+  }
+
+  /// What stands for the content of a message that only calls tools.
+  enum class Silence { kAbsent, kEmpty, kNull };
+
+  static void set_content(OrderedJson& message, Silence silence) {
+    if (silence == Silence::kAbsent) message.erase("content");
+    if (silence == Silence::kEmpty) message["content"] = "";
+    if (silence == Silence::kNull) message["content"] = nullptr;
+  }
+
+  /// Does the template show a tool call with these arguments?
+  bool takes_call(const OrderedJson& arguments, Silence silence) {
+    OrderedJson messages = user_message("weather?");
+    OrderedJson message = {
+        {"role", "assistant"},
+        {"content", ""},
+        {"tool_calls",
+         OrderedJson::array({{{"id", "abcdefgh1"},
+                              {"type", "function"},
+                              {"function", {{"name", "probe"}, {"arguments", arguments}}}}})}};
+    set_content(message, silence);
+    messages.push_back(std::move(message));
+    return shows(std::move(messages), kNeedle, "\\\"");
+  }
+
+  struct CallShape {
+    Silence silence = Silence::kAbsent;
+    bool object_arguments = true;
+    bool text_arguments = false;  // any text will do
+  };
+
+  /// The first form of a silent message that the template shows; `given` is tried first.
+  CallShape call_shape(Silence given) {
+    const OrderedJson object = {{"city", kNeedle}};
+    for (Silence silence : {given, Silence::kEmpty, Silence::kNull, Silence::kAbsent}) {
+      const bool takes_object = takes_call(object, silence);
+      if (!takes_object && !takes_call(object.dump(), silence)) continue;
+      return {silence, takes_object, takes_call(kNeedle, silence)};
+    }
+    return {given, true, false};
+  }
+
+  static bool is_silent(const OrderedJson& message) {
+    return !message.contains("content") || message["content"].is_null() || message["content"] == "";
+  }
+
+  /// For a template that fails on what was sent: calls of earlier turns in the form that it reads.
+  /// What clients send of them may be anything, and must not make a conversation fail for good.
+  void shape_calls(OrderedJson& messages) {
+    std::optional<CallShape> shapes[2];  // for content that is absent, and for an empty string
+    const bool short_ids = contains(template_.source(), "[TOOL_CALLS]");
+    for (OrderedJson& message : messages) {
+      if (short_ids) shorten_id(message, "tool_call_id");
+      if (!message.contains("tool_calls")) continue;
+      OrderedJson calls = OrderedJson::array();
+      if (message["tool_calls"].is_array()) {
+        for (OrderedJson& call : message["tool_calls"]) {
+          if (call.is_object()) calls.push_back(std::move(call));
+        }
+      }
+      if (calls.empty()) {
+        message.erase("tool_calls");
+        continue;
+      }
+      const bool empty = message.contains("content") && message["content"] == "";
+      std::optional<CallShape>& shape = shapes[empty ? 1 : 0];
+      if (!shape) shape = call_shape(empty ? Silence::kEmpty : Silence::kAbsent);
+      for (OrderedJson& call : calls) {
+        if (short_ids) shorten_id(call, "id");
+        shape_arguments(call, *shape);
+      }
+      message["tool_calls"] = std::move(calls);
+      if (is_silent(message)) set_content(message, shape->silence);
+    }
+  }
+
+  static void shape_arguments(OrderedJson& call, const CallShape& shape) {
+    if (!call.contains("function") || !call["function"].is_object()) return;
+    OrderedJson& function = call["function"];
+    if (!function.contains("arguments") || function["arguments"].is_null()) {
+      function["arguments"] = OrderedJson::object();
+    }
+    OrderedJson& arguments = function["arguments"];
+    if (!shape.object_arguments && !arguments.is_string()) arguments = arguments.dump();
+    if (shape.object_arguments && arguments.is_string()) parse_arguments(arguments, shape);
+  }
+
+  /// What spells no object stays as it is, if the template can show it: the model said so.
+  static void parse_arguments(OrderedJson& arguments, const CallShape& shape) {
+    const auto& text = arguments.get_ref<const std::string&>();
+    if (text.empty()) {
+      arguments = OrderedJson::object();
+    } else if (auto parsed = parse_ordered_json(text); parsed.ok() && parsed->is_object()) {
+      arguments = std::move(*parsed);
+    } else if (!shape.text_arguments) {
+      arguments = OrderedJson{{"arguments", text}};
+    }
+  }
+
+  /// Mistral's templates take ids of nine letters and digits: others get such a name.
+  static void shorten_id(OrderedJson& holder, const char* member) {
+    if (!holder.contains(member) || !holder[member].is_string()) return;
+    const auto id = holder[member].get<std::string>();
+    if (id.size() != 9) holder[member] = hash128(id).hex().substr(0, 9);
   }
 
   Status shape_content(OrderedJson& messages) {

@@ -30,6 +30,9 @@ struct ChatInputs {
 ///   takes strings only.
 /// `tools` and `documents` are none where not given. With continue_final_message the text ends with
 /// the final message, unclosed.
+/// Where the template then fails and there are tool calls, it gets them once more in a form that it
+/// shows: arguments as text or object (what spells none under "arguments"), `content` absent, "" or
+/// null beside calls, ids of nine letters for Mistral's.
 /// Errors: those of ChatTemplate::render; kInvalidArgument for inputs of the wrong shape, for a
 /// part that is not text where only strings fit, and for a final message the template drops.
 Result<std::string> render_chat(const ChatTemplate& chat_template, const ChatInputs& inputs,

@@ -101,6 +101,36 @@ TEST(RenderChat, ArgumentsStayTextWhereTheTemplateJoinsThem) {
             "[USER] w</s>\n[CALL]f\n{\"city\": \"Bern\",\"n\":1.0}[/CALL]\n[ASSISTANT] ");
 }
 
+/// Each of these templates fails on what OpenAI clients send, unless it is put in its words.
+TEST(RenderChat, CallsOfTheHistoryNeverFail) {
+  const auto history = [](const std::string& content, const std::string& arguments) {
+    return Request{R"([{"role":"user","content":"w"},{"role":"assistant",)" + content +
+                   R"("tool_calls":[{"id":"call_abcdef","type":"function","function":{"name":"f",
+                   "arguments":)" +
+                   arguments + R"(}}, null]},
+                   {"role":"tool","tool_call_id":"call_abcdef","content":"ok"}])"};
+  };
+  const std::string items =
+      "{% for m in messages %}{% for c in m.tool_calls or [] %}"
+      "{% for k, v in c.function.arguments.items() %}{{ k }}={{ v }}{% endfor %}"
+      "{% endfor %}{% endfor %}";
+  EXPECT_EQ(render(items, history(R"("content":"",)", R"("{\"a\":1}")")).value(), "a=1");
+  EXPECT_EQ(render(items, history("", R"("{broken")")).value(), "arguments={broken");
+  EXPECT_EQ(render(items, history("", "null")).value(), "");
+  const std::string joins =
+      "{% for m in messages %}{% if m.content is none %}"
+      "{{ m.tool_calls[0].function.arguments + '!' }}{% else %}"
+      "{{ m.role + m.content }}{% endif %}{% endfor %}";
+  EXPECT_EQ(render(joins, history("", R"({"a":1})")).value(), "userw{\"a\":1}!toolok");
+  const std::string ids =
+      "{# [TOOL_CALLS] #}{% for m in messages %}{% set id = m.tool_calls[0].id if "
+      "m.tool_calls else m.tool_call_id %}{% if id and id|length != 9 %}"
+      "{{ raise_exception('9') }}{% endif %}{{ id }}|{% endfor %}";
+  const std::string shown = render(ids, history("", "{}")).value();
+  ASSERT_EQ(shown.size(), 1 + 10 + 10);
+  EXPECT_EQ(shown.substr(1, 10), shown.substr(11));
+}
+
 TEST(RenderChat, PartsPassWhereTheTemplateReadsThem) {
   EXPECT_EQ(
       render(own_template("small.jinja"), {R"([{"role":"user","content":[{"type":"text","text":"a"},

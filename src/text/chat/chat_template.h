@@ -5,8 +5,9 @@
 // Immutable after compile(), so render() may be called from any thread at once. A template and its
 // context are hostile: steps, output, memory and depth are bounded, no attribute that begins with
 // an underscore can be reached, and every failure is an Error, never an exception.
-// Limits against the reference: integers are 128-bit (an overflow is an Error); include, import,
-// extends and block are refused when compiled; random, lipsum, pprint and urlize are unsupported.
+// Limits against the reference: integers are 128-bit (an overflow is an Error); include, import
+// and extends are refused when compiled, as are a block that is not `scoped` within another scope
+// and autoescape; bytes, \N escapes, lipsum, pprint, urlize and random are unsupported.
 #pragma once
 
 #include <cstdint>

@@ -172,7 +172,10 @@ class Formatter {
   }
 
   Value lookup(std::string_view name) {
-    size_t end = name.find_first_of(".[");
+    size_t end = std::min(name.find_first_of(".["), name.size());
+    number_fields(name);
+    // Only a field that is empty as a whole counts up by itself (string.Formatter).
+    if (end == 0 && !name.empty()) fail("''");
     Value v = first(name.substr(0, end));
     while (end < name.size()) {
       if (name[end] == '.') {
@@ -190,6 +193,19 @@ class Formatter {
       }
     }
     return v;
+  }
+
+  /// Fields count by themselves or have numbers, not both.
+  void number_fields(std::string_view name) {
+    const bool is_number =
+        !name.empty() && name.find_first_not_of("0123456789") == std::string_view::npos;
+    if (name.empty() && is_manual_) {
+      fail("cannot switch from manual field specification to automatic field numbering");
+    }
+    if (is_number && automatic_ > 0) {
+      fail("cannot switch from automatic field numbering to manual field specification");
+    }
+    if (is_number) is_manual_ = true;
   }
 
   static Value key(std::string_view text) {
@@ -216,6 +232,7 @@ class Formatter {
   Runtime& rt_;
   const CallArgs& args_;
   int64_t automatic_ = 0;
+  bool is_manual_ = false;
 };
 
 }  // namespace

@@ -129,7 +129,6 @@ Interpreter::Flow Interpreter::run(const Stmt& stmt) {
     }
     case StmtKind::kCallBlock: run_call_block(static_cast<const CallBlockStmt&>(stmt)); break;
     case StmtKind::kWith: return run_with(static_cast<const WithStmt&>(stmt));
-    case StmtKind::kDo: eval(*static_cast<const DoStmt&>(stmt).value); break;
     case StmtKind::kBreak: return Flow::kBreak;
     case StmtKind::kContinue: return Flow::kContinue;
   }

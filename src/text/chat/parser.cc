@@ -135,6 +135,7 @@ Stmt* Parser::parse_statement() {
                                           {"with", &Parser::parse_with},
                                           {"autoescape", &Parser::parse_autoescape},
                                           {"generation", &Parser::parse_generation},
+                                          {"block", &Parser::parse_named_block},
                                           {"print", &Parser::parse_print}};
   open_tags_.push_back(tag.text);
   Stmt* stmt = nullptr;
@@ -146,15 +147,10 @@ Stmt* Parser::parse_statement() {
   if (stmt == nullptr && (tag.text == "break" || tag.text == "continue")) {
     take();
     stmt = make<Stmt>(tag.text == "break" ? StmtKind::kBreak : StmtKind::kContinue, tag.line);
-  } else if (stmt == nullptr && tag.text == "do") {
-    take();
-    auto* statement = make<DoStmt>(tag.line);
-    statement->value = under(statement, parse_tuple({}));
-    stmt = statement;
   }
   open_tags_.pop_back();
   if (stmt != nullptr) return stmt;
-  for (const std::string_view name : {"include", "import", "from", "extends", "block"}) {
+  for (const std::string_view name : {"include", "import", "from", "extends"}) {
     if (name != tag.text) continue;
     throw_error(ErrorCode::kUnsupported,
                 fmt::format("tag '{}' is not supported: a chat template stands alone (line {})",
@@ -303,6 +299,27 @@ Stmt* Parser::parse_autoescape() {
   }
   stmt->body = parse_block({"endautoescape"});
   take();
+  return stmt;
+}
+
+/// A block that nothing overrides is a scope of its own.
+Stmt* Parser::parse_named_block() {
+  auto* stmt = make<BlockStmt>(StmtKind::kScope, current().line);
+  const std::string_view name = expect(TokenKind::kName).text;
+  if (std::find(block_names_.begin(), block_names_.end(), name) != block_names_.end()) {
+    error(fmt::format("block '{}' defined twice", name), stmt->line);
+  }
+  block_names_.push_back(name);
+  const bool is_scoped = skip_name("scoped");
+  const auto hides = [](std::string_view tag) { return tag != "block" && tag != "if"; };
+  if (!is_scoped && std::any_of(open_tags_.begin(), open_tags_.end(), hides)) {
+    throw_error(ErrorCode::kUnsupported,
+                fmt::format("block '{}' within another scope must be 'scoped' (line {})", name,
+                            stmt->line));
+  }
+  stmt->body = parse_block({"endblock"});
+  take();
+  if (current().kind == TokenKind::kName) expect_name(name);
   return stmt;
 }
 

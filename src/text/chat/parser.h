@@ -1,4 +1,4 @@
-// Parser: tokens to the syntax tree, by jinja2's grammar (with loopcontrols, do and generation).
+// Parser: tokens to the syntax tree, by jinja2's grammar (with loopcontrols and generation).
 //
 // One per compilation. Throws RenderError naming the line. Depth of the tree is bounded.
 #pragma once
@@ -39,6 +39,7 @@ class Parser {
   Stmt* parse_with();
   Stmt* parse_autoescape();
   Stmt* parse_generation();
+  Stmt* parse_named_block();
   Stmt* parse_print();
   void parse_signature(MacroNode& macro);
   Expr* parse_target(bool with_namespace, std::string_view end_name = {});
@@ -126,6 +127,7 @@ class Parser {
   size_t at_ = 0;
   int nesting_ = 0;
   std::vector<std::string_view> open_tags_;
+  std::vector<std::string_view> block_names_;
 };
 
 }  // namespace ramjet::text::chat

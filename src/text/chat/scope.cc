@@ -82,7 +82,6 @@ class Resolver {
         return;
       }
       case StmtKind::kWith: with(static_cast<WithStmt*>(stmt), frame); return;
-      case StmtKind::kDo: expression(static_cast<DoStmt*>(stmt)->value, frame); return;
       case StmtKind::kBreak:
       case StmtKind::kContinue:
         if (frame.loop_depth == 0) fail("'break' or 'continue' outside loop (line {})", stmt->line);

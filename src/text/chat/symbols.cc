@@ -162,7 +162,6 @@ void SymbolVisitor::statement(const Stmt* stmt) {
     case StmtKind::kWith:
       for (const Expr* e : static_cast<const WithStmt*>(stmt)->values) expression(e);
       return;
-    case StmtKind::kDo: expression(static_cast<const DoStmt*>(stmt)->value); return;
     case StmtKind::kScope:
     case StmtKind::kBreak:
     case StmtKind::kContinue: return;
@@ -240,7 +239,6 @@ void UndeclaredNames::visit(const Stmt* stmt) {
       visit(with->body);
       return;
     }
-    case StmtKind::kDo: visit(static_cast<const DoStmt*>(stmt)->value); return;
     case StmtKind::kBreak:
     case StmtKind::kContinue: return;
   }
