@@ -340,9 +340,10 @@ TEST(Chat, RefusalsNameTheField) {
     json["status"] = response.status;
     return json;
   };
-  for (const char* field : {R"("response_format":{"type":"json_object"})",
-                            R"("structured_outputs":{"regex":"a"})", R"("tool_choice":"required")",
-                            R"("tool_choice":{"type":"function","function":{"name":"f"}})"}) {
+  for (const char* field :
+       {R"("response_format":{"type":"json_object"})", R"("structured_outputs":{"regex":"a"})",
+        R"("tool_choice":"required","tools":[{"type":"function",
+                               "function":{"name":"f"}}])"}) {
     const Json json = error(field);
     EXPECT_EQ(json["status"], 501) << field;
     EXPECT_EQ(json["type"], "not_supported_error");

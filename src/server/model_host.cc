@@ -67,6 +67,7 @@ Result<std::unique_ptr<ModelHost>> ModelHost::create(Parts parts,
       log_warn("the model's chat template is unusable: {}", compiled.error().message);
     if (compiled.ok()) host->chat_template_ = std::move(compiled).value();
   }
+  host->output_format_ = text::OutputFormat::of_template(parts.chat_template);
   ASSIGN_OR_RETURN(host->defaults_, GenerationDefaults::from_json(parts.generation_config));
   if (!parts.special_tokens.empty()) {
     ASSIGN_OR_RETURN(const Json special, parse_json(parts.special_tokens));

@@ -16,6 +16,7 @@
 #include "server/backend.h"
 #include "text/chat/chat_template.h"
 #include "text/tokenizer/tokenizer.h"
+#include "text/tools/output_format.h"
 
 namespace ramjet::server {
 
@@ -57,6 +58,8 @@ class ModelHost {
   const text::ChatTemplate* chat_template() const {
     return chat_template_ ? &*chat_template_ : nullptr;
   }
+  /// How the model marks reasoning and tool calls, by its chat template.
+  const text::OutputFormat& output_format() const { return output_format_; }
   const GenerationDefaults& defaults() const { return defaults_; }
   const std::string& bos_token() const { return bos_token_; }
   const std::string& eos_token() const { return eos_token_; }
@@ -70,6 +73,7 @@ class ModelHost {
 
   Parts parts_;
   std::optional<text::ChatTemplate> chat_template_;
+  text::OutputFormat output_format_;
   GenerationDefaults defaults_;
   std::string bos_token_;
   std::string eos_token_;

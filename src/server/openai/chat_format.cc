@@ -28,6 +28,8 @@ class ChatFormat final : public WireFormat {
   std::string whole(std::vector<Delta> choices, const Usage& usage) override;
 
  private:
+  static std::vector<std::string> delta_parts(const Delta& delta);
+  static OrderedJson message_json(const Delta& delta);
   OrderedJson token_json(const TokenLogprob& token) const;
   OrderedJson logprobs_json(const std::vector<LogprobEntry>& entries) const;
   std::string choice_head(int index) const { return fmt::format("{{\"index\":{},", index); }
@@ -67,6 +69,53 @@ OrderedJson ChatFormat::logprobs_json(const std::vector<LogprobEntry>& entries) 
   return json;
 }
 
+/// The members of each chunk's delta.
+std::vector<std::string> ChatFormat::delta_parts(const Delta& delta) {
+  std::vector<std::string> parts;
+  if (!delta.reasoning.empty()) {  // both names are in use
+    std::string& part = parts.emplace_back("\"reasoning\":");
+    append_json_string(delta.reasoning, part);
+    part += ",\"reasoning_content\":";
+    append_json_string(delta.reasoning, part);
+  }
+  if (!delta.text.empty()) append_json_string(delta.text, parts.emplace_back("\"content\":"));
+  for (const text::CallDelta& call : delta.calls) {
+    if (call.first) {
+      const OrderedJson json = {{"index", call.index},
+                                {"id", call.id},
+                                {"type", "function"},
+                                {"function", {{"name", call.name}, {"arguments", ""}}}};
+      parts.push_back("\"tool_calls\":[" + dump(json) + "]");
+    }
+    if (call.arguments.empty()) continue;
+    std::string& part = parts.emplace_back(
+        fmt::format(R"("tool_calls":[{{"index":{},"function":{{"arguments":)", call.index));
+    append_json_string(call.arguments, part);
+    part += "}}]";
+  }
+  return parts;
+}
+
+OrderedJson ChatFormat::message_json(const Delta& delta) {
+  OrderedJson calls = OrderedJson::array();
+  for (const text::CallDelta& call : delta.calls) {
+    calls.push_back({{"id", call.id},
+                     {"type", "function"},
+                     {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+  }
+  OrderedJson message;
+  message["role"] = "assistant";
+  message["content"] = delta.text;
+  if (delta.text.empty() && !calls.empty()) message["content"] = nullptr;
+  message["refusal"] = nullptr;
+  message["tool_calls"] = std::move(calls);
+  for (const char* name : {"reasoning", "reasoning_content"}) {  // both names are in use
+    message[name] = nullptr;
+    if (!delta.reasoning.empty()) message[name] = delta.reasoning;
+  }
+  return message;
+}
+
 void ChatFormat::write_delta(const Delta& delta, const Usage& usage, std::string& out) {
   if (delta.first) {
     std::string more;
@@ -79,13 +128,14 @@ void ChatFormat::write_delta(const Delta& delta, const Usage& usage, std::string
                   more, usage, out);
   }
   const bool says_ids = show_.token_ids && !delta.ids.empty();
-  if (!delta.text.empty() || !delta.logprobs.empty() || says_ids) {
-    std::string choice = choice_head(delta.choice) + "\"delta\":{\"content\":";
-    append_json_string(delta.text, choice);
-    choice += "},\"logprobs\":";
-    choice += delta.logprobs.empty() ? "null" : dump(logprobs_json(delta.logprobs));
+  std::vector<std::string> parts = delta_parts(delta);
+  // Logprobs and ids belong to the tokens of all parts; the first part carries them.
+  if (parts.empty() && (!delta.logprobs.empty() || says_ids)) parts.emplace_back(R"("content":"")");
+  for (size_t i = 0; i < parts.size(); ++i) {
+    std::string choice = choice_head(delta.choice) + "\"delta\":{" + parts[i] + "},\"logprobs\":";
+    choice += i > 0 || delta.logprobs.empty() ? "null" : dump(logprobs_json(delta.logprobs));
     choice += ",\"finish_reason\":null";
-    if (says_ids) choice += ",\"token_ids\":" + dump(OrderedJson(delta.ids));
+    if (i == 0 && says_ids) choice += ",\"token_ids\":" + dump(OrderedJson(delta.ids));
     writer_.write(choice + "}", {}, usage, out);
   }
   if (!delta.finish.empty()) {
@@ -100,12 +150,8 @@ void ChatFormat::write_delta(const Delta& delta, const Usage& usage, std::string
 std::string ChatFormat::whole(std::vector<Delta> choices, const Usage& usage) {
   OrderedJson list = OrderedJson::array();
   for (const Delta& delta : choices) {
-    // The two names of reasoning text are both in use.
-    OrderedJson message = {{"role", "assistant"},  {"content", delta.text},
-                           {"refusal", nullptr},   {"tool_calls", OrderedJson::array()},
-                           {"reasoning", nullptr}, {"reasoning_content", nullptr}};
     OrderedJson choice = {{"index", delta.choice},
-                          {"message", std::move(message)},
+                          {"message", message_json(delta)},
                           {"logprobs", logprobs_json(delta.logprobs)},
                           {"finish_reason", delta.finish},
                           {"stop_reason", stop_reason_json(delta.stop_reason)}};

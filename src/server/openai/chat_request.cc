@@ -76,6 +76,42 @@ std::optional<ApiError> check_tool(const OrderedJson& tool, size_t index) {
   return bad_request(param, param + R"(: must be {"type":"function","function":{"name":...}})");
 }
 
+/// {"type":"function","function":{"name":...}} or {"type":"function","name":...}
+std::string chosen_function(const OrderedJson& choice) {
+  const auto inner = choice.find("function");
+  const OrderedJson& function = inner != choice.end() && inner->is_object() ? *inner : choice;
+  const auto name = function.find("name");
+  return name != function.end() && name->is_string() ? name->get<std::string>() : "";
+}
+
+void parse_tool_choice(Fields& fields, ToolChoice& out) {
+  const OrderedJson* choice = fields.find("tool_choice");
+  if (choice == nullptr) return;
+  if (choice->is_object()) {
+    out.kind = ToolChoice::Kind::kNamed;
+    out.function = chosen_function(*choice);
+    if (!out.function.empty()) return;
+    return fields.fail("tool_choice",
+                       R"('tool_choice' must be {"type":"function","function":{"name":...}})");
+  }
+  const std::string name = choice->is_string() ? choice->get<std::string>() : "";
+  if (name == "none") {
+    out.kind = ToolChoice::Kind::kNone;
+  } else if (name == "required") {
+    out.kind = ToolChoice::Kind::kRequired;
+  } else if (name != "auto") {
+    fields.fail("tool_choice",
+                "'tool_choice' must be 'none', 'auto', 'required' or an object that names a "
+                "function");
+  }
+}
+
+bool offers(const OrderedJson* tools, const std::string& function) {
+  return tools != nullptr && std::any_of(tools->begin(), tools->end(), [&](const auto& tool) {
+           return tool["function"]["name"] == function;
+         });
+}
+
 void parse_tools(Fields& fields, ChatPrompt& out) {
   if (fields.has("functions") || fields.has("function_call")) {
     return fields.fail(not_supported("functions", "'functions' is not supported; use 'tools'"));
@@ -84,31 +120,27 @@ void parse_tools(Fields& fields, ChatPrompt& out) {
   for (size_t i = 0; tools != nullptr && i < tools->size(); ++i) {
     if (auto error = check_tool((*tools)[i], i)) return fields.fail(std::move(*error));
   }
-  const OrderedJson* choice = fields.find("tool_choice");
-  bool use = true;
-  if (choice != nullptr && choice->is_string()) {
-    const auto& name = choice->get_ref<const std::string&>();
-    if (name == "required") {
-      return fields.fail(not_supported("tool_choice",
-                                       "'tool_choice': 'required' is not supported "
-                                       "yet; 'none' and 'auto' are"));
-    }
-    if (name != "none" && name != "auto") {
-      return fields.fail("tool_choice",
-                         "'tool_choice' must be 'none', 'auto', 'required' or an "
-                         "object that names a function");
-    }
-    use = name == "auto";
-  } else if (choice != nullptr && choice->is_object()) {
-    return fields.fail(not_supported("tool_choice",
-                                     "a named 'tool_choice' is not supported yet; "
-                                     "'none' and 'auto' are"));
-  } else if (choice != nullptr) {
-    return fields.fail("tool_choice", fmt::format("'tool_choice' must be a string or an object, "
-                                                  "not {}",
-                                                  json_type(*choice)));
+  ToolChoice& choice = out.tool_choice;
+  parse_tool_choice(fields, choice);
+  fields.read("parallel_tool_calls", choice.parallel);
+  const bool must =
+      choice.kind == ToolChoice::Kind::kRequired || choice.kind == ToolChoice::Kind::kNamed;
+  if (must && (tools == nullptr || tools->empty())) {
+    return fields.fail("tool_choice", "'tool_choice' asks for a call, but 'tools' is empty");
   }
-  if (tools != nullptr && !tools->empty() && use) out.tools = std::make_unique<OrderedJson>(*tools);
+  if (choice.kind == ToolChoice::Kind::kNamed && !offers(tools, choice.function)) {
+    return fields.fail("tool_choice",
+                       fmt::format("'tool_choice' names '{}', which is not in 'tools'",
+                                   choice.function.substr(0, 64)));
+  }
+  if (must) {
+    return fields.fail(not_supported("tool_choice",
+                                     "'tool_choice' 'required' and named functions are not "
+                                     "supported yet; 'none' and 'auto' are"));
+  }
+  if (tools != nullptr && !tools->empty() && choice.kind != ToolChoice::Kind::kNone) {
+    out.tools = std::make_unique<OrderedJson>(*tools);
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "server/openai/fields.h"
+#include "server/openai/output_plan.h"
 #include "server/openai/prepare.h"
 #include "server/openai/reply.h"
 
@@ -18,6 +19,7 @@ std::optional<ApiError> prepare_chat(const ModelHost& host, const std::string& b
   if (auto error = check_model(host, common.model)) return error;
   std::string text;
   if (auto error = render(host, request.prompt, text)) return error;
+  spec.plan = plan_output(host, request, text);
   std::vector<int32_t> ids;
   if (auto error = tokenize(host, text, common.text.add_special_tokens, ids)) return error;
   if (auto error = finish_prompt(host, common.text, ids)) return error;

@@ -30,6 +30,7 @@ Generation::Generation(GenerationSpec spec, const GenerationServices& services)
     for (int i = 0; i < n; ++i) {
       sequences_.emplace_back(SequenceText(services_.host.tokenizer(), spec_.text, stops,
                                            spec_.prompts[p], spec_.text_offsets[p]));
+      sequences_.back().text.parse_by(spec_.plan);
     }
   }
 }
@@ -152,8 +153,10 @@ void Generation::process_sequence(Event& event) {
   measure_tokens(event, sequence);
   Delta delta;
   const int tokens = sequence.text.tokens();
+  const int reasoning_tokens = sequence.text.reasoning_tokens();
   sequence.text.push(event.output, delta);
   usage_.completion_tokens += sequence.text.tokens() - tokens;
+  usage_.reasoning_tokens += sequence.text.reasoning_tokens() - reasoning_tokens;
   delta.choice = choice;
   const std::string how = delta.finish;
   listener_->on_delta(std::move(delta), usage_);

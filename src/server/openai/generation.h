@@ -26,6 +26,7 @@ struct Usage {
   int prompt_tokens = 0;
   int completion_tokens = 0;
   int cached_tokens = 0;
+  int reasoning_tokens = 0;  // of the completion
 };
 
 class GenerationListener {
@@ -43,8 +44,9 @@ struct GenerationSpec {
   std::vector<size_t> text_offsets;  // one a prompt: characters echoed before its choices' text
   Request request;                   // all but prompt_ids; n sequences a prompt
   TextOptions text;
-  bool no_output = false;  // the one token asked for is not shown: max_tokens was 0
-  double start_s = 0;      // arrival by the steady clock
+  std::shared_ptr<const OutputPlan> plan;  // with the sequences; null: text as it is
+  bool no_output = false;                  // the one token asked for is not shown: max_tokens was 0
+  double start_s = 0;                      // arrival by the steady clock
 };
 
 /// What a generation borrows from its server.

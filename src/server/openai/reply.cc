@@ -51,6 +51,8 @@ void Reply::keep(Delta delta) {
   choice.choice = delta.choice;
   choice.first = true;
   choice.text += delta.text;
+  choice.reasoning += delta.reasoning;
+  text::append_calls(choice.calls, std::move(delta.calls));
   choice.ids.insert(choice.ids.end(), delta.ids.begin(), delta.ids.end());
   choice.logprobs.insert(choice.logprobs.end(), std::make_move_iterator(delta.logprobs.begin()),
                          std::make_move_iterator(delta.logprobs.end()));

@@ -77,6 +77,14 @@ struct CompletionRequest {
   int best_of = 1;  // >= common.n
 };
 
+/// Whether the model may, must or must not call tools.
+struct ToolChoice {
+  enum class Kind { kAuto, kNone, kRequired, kNamed };
+  Kind kind = Kind::kAuto;
+  std::string function;  // with kNamed
+  bool parallel = true;  // more than one call
+};
+
 /// A conversation and how to render it; also what /tokenize takes.
 struct ChatPrompt {
   ChatPrompt();
@@ -86,8 +94,9 @@ struct ChatPrompt {
 
   std::unique_ptr<nlohmann::ordered_json> messages;  // an array
   std::unique_ptr<nlohmann::ordered_json> tools;     // an array, or null for none
-  std::unique_ptr<nlohmann::ordered_json> kwargs;    // an object
-  std::string chat_template;                         // empty: the model's
+  ToolChoice tool_choice;
+  std::unique_ptr<nlohmann::ordered_json> kwargs;  // an object
+  std::string chat_template;                       // empty: the model's
   bool add_generation_prompt = true;
   bool continue_final_message = false;
 };

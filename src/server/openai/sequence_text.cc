@@ -29,15 +29,70 @@ SequenceText::SequenceText(const text::Tokenizer& tokenizer, const TextOptions& 
       pushed_(text_offset),
       shown_(text_offset) {}
 
+void SequenceText::parse_by(std::shared_ptr<const OutputPlan> plan) {
+  plan_ = std::move(plan);
+  if (plan_ != nullptr) parser_ = text::make_output_parser(plan_->setup);
+}
+
+/// Puts what the parser told into `delta`, with ids for calls that have none.
+void SequenceText::take(text::MessageDelta message, Delta& delta) {
+  delta.text += message.content;
+  delta.reasoning += message.reasoning;
+  for (text::CallDelta& call : message.calls) {
+    has_calls_ = true;
+    if (call.first && call.id.empty()) {
+      call.id = text::make_call_id(plan_->setup->format.has_short_ids);
+    }
+    delta.calls.push_back(std::move(call));
+  }
+}
+
+void SequenceText::show(std::string_view text, Delta& delta) {
+  if (parser_ == nullptr) {
+    delta.text += text;
+  } else {
+    take(parser_->push(text), delta);
+  }
+}
+
+/// What the parser held back, and why the message ended.
+void SequenceText::end_message(Delta& delta) {
+  if (parser_ == nullptr) return;
+  take(parser_->finish(), delta);
+  const bool by_itself =
+      delta.finish == "stop" && std::holds_alternative<std::monostate>(delta.stop_reason);
+  if (has_calls_ && by_itself && plan_->says_tool_calls) delta.finish = "tool_calls";
+}
+
+/// A marker of the parser's is shown to it even where special tokens are not shown.
+void SequenceText::add_token(int32_t id, Delta& delta) {
+  const bool was_reasoning = parser_ != nullptr && parser_->is_reasoning();
+  const std::string* marker = nullptr;
+  if (plan_ != nullptr) {
+    for (const auto& [known, spelling] : plan_->markers) {
+      if (known == id) marker = &spelling;
+    }
+  }
+  if (marker != nullptr) {
+    const std::string rest = detokenizer_.flush();
+    if (!rest.empty()) add_text(rest, delta);
+    if (!done_) add_text(*marker, delta);
+  } else {
+    add_text(detokenizer_.push(id), delta);
+  }
+  if (was_reasoning && parser_->is_reasoning()) ++reasoning_tokens_;
+}
+
 void SequenceText::add_text(std::string_view piece, Delta& delta) {
   pushed_ += count_characters(piece);
   const text::StopMatcher::Step step = matcher_.push(piece);
   shown_ += count_characters(step.text);
-  delta.text += step.text;
+  show(step.text, delta);
   if (!step.matched) return;
   done_ = true;
   delta.finish = "stop";
   delta.stop_reason = stops_->stop(*step.matched);
+  end_message(delta);
 }
 
 /// Moves the logprobs of shown tokens to `delta`.
@@ -55,7 +110,7 @@ void SequenceText::finish(const RequestOutput& output, Delta& delta) {
   if (!matcher_.stopped()) {
     const std::string held = matcher_.flush();
     shown_ += count_characters(held);
-    delta.text += held;
+    show(held, delta);
     delta.finish = output.finish == FinishReason::kLength ? "length" : "stop";
     if (output.finish == FinishReason::kStop && output.stop_id) {
       // The model's own end is no reason worth telling; a stop id of the request is, and such a one
@@ -63,6 +118,7 @@ void SequenceText::finish(const RequestOutput& output, Delta& delta) {
       const bool own = output.ids.empty() || output.ids.back() != *output.stop_id;
       if (!own) delta.stop_reason = *output.stop_id;
     }
+    end_message(delta);
   }
   release_logprobs(!matcher_.stopped(), delta);
 }
@@ -79,7 +135,7 @@ void SequenceText::push(const RequestOutput& output, Delta& delta) {
     const bool stops = output.finish == FinishReason::kStop && i + 1 == output.ids.size() &&
                        output.stop_id == output.ids[i];
     if (stops && !include_stop_) continue;
-    add_text(detokenizer_.push(output.ids[i]), delta);
+    add_token(output.ids[i], delta);
   }
   if (!done_ && output.finish != FinishReason::kNone) return finish(output, delta);
   release_logprobs(!done_ && shown_ == pushed_, delta);

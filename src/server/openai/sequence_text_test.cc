@@ -69,7 +69,8 @@ TEST(SequenceText, HoldsBackWhatCouldBecomeAStop) {
   EXPECT_TRUE(deltas[3].logprobs.empty());
   EXPECT_EQ(deltas[9].finish, "stop");
   EXPECT_EQ(std::get<std::string>(deltas[9].stop_reason), "STOP");
-  EXPECT_TRUE(deltas[10].empty());  // what comes later changes nothing
+  EXPECT_TRUE(deltas[10].text.empty() &&
+              deltas[10].finish.empty());  // what comes later changes nothing
 }
 
 TEST(SequenceText, TheStopIsKeptIfAskedFor) {

@@ -2,16 +2,20 @@
 
 namespace ramjet::text {
 
+void append_calls(std::vector<CallDelta>& calls, std::vector<CallDelta>&& more) {
+  for (CallDelta& call : more) {
+    if (call.first || calls.empty()) {
+      calls.push_back(std::move(call));
+    } else {
+      calls.back().arguments += call.arguments;
+    }
+  }
+}
+
 void append(MessageDelta& message, MessageDelta&& piece) {
   message.reasoning += piece.reasoning;
   message.content += piece.content;
-  for (CallDelta& call : piece.calls) {
-    if (call.first || message.calls.empty()) {
-      message.calls.push_back(std::move(call));
-    } else {
-      message.calls.back().arguments += call.arguments;
-    }
-  }
+  append_calls(message.calls, std::move(piece.calls));
 }
 
 std::unique_ptr<OutputParser> make_output_parser(std::shared_ptr<const ParserSetup> setup) {

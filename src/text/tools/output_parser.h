@@ -35,7 +35,8 @@ struct MessageDelta {
   bool empty() const { return reasoning.empty() && content.empty() && calls.empty(); }
 };
 
-/// Appends `piece`, whose calls are put together with those that they go on.
+/// Appends `more`, of which those that go on with a call are put together with it.
+void append_calls(std::vector<CallDelta>& calls, std::vector<CallDelta>&& more);
 void append(MessageDelta& message, MessageDelta&& piece);
 
 struct ParserSetup {
