@@ -18,14 +18,17 @@ Result<DynamicLibrary> DynamicLibrary::open(std::initializer_list<const char*> n
 }
 
 DynamicLibrary::DynamicLibrary(DynamicLibrary&& other) noexcept
-    : handle_(std::exchange(other.handle_, nullptr)), name_(std::move(other.name_)) {}
+    : handle_(std::exchange(other.handle_, nullptr)),
+      kept_(other.kept_),
+      name_(std::move(other.name_)) {}
 DynamicLibrary& DynamicLibrary::operator=(DynamicLibrary&& other) noexcept {
   std::swap(handle_, other.handle_);
+  std::swap(kept_, other.kept_);
   std::swap(name_, other.name_);
   return *this;
 }
 DynamicLibrary::~DynamicLibrary() {
-  if (handle_ != nullptr) ::dlclose(handle_);
+  if (handle_ != nullptr && !kept_) ::dlclose(handle_);
 }
 
 Result<void*> DynamicLibrary::symbol(const char* name) const {

@@ -1,6 +1,7 @@
 // DynamicLibrary: a shared library found at run time. What is absent is an Error, not a link error.
 //
-// Owns the handle; never unloaded while an instance lives. Thread-safe after open.
+// Owns the handle; never unloaded while an instance lives, nor afterwards if keep() was called.
+// Thread-safe after open.
 #pragma once
 
 #include <initializer_list>
@@ -24,9 +25,13 @@ class DynamicLibrary {
   Result<void*> symbol(const char* name) const;
   const std::string& name() const { return name_; }
 
+  /// Stays loaded for the life of the process: for what has atexit handlers that outlive statics.
+  void keep() { kept_ = true; }
+
  private:
   DynamicLibrary(void* handle, std::string name) : handle_(handle), name_(std::move(name)) {}
   void* handle_ = nullptr;
+  bool kept_ = false;
   std::string name_;
 };
 

@@ -70,17 +70,17 @@ Result<Lt> load() {
                    DynamicLibrary::open({"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so",
                                          "/usr/local/cuda/lib64/libcublasLt.so.13"},
                                         "install CUDA's cuBLAS to compare with it"));
-  auto* kept = new DynamicLibrary(std::move(library));  // for the life of the process
+  library.keep();
   Lt table;
   void* address = nullptr;
 #define X(name, symbol_name, parameters)                       \
   {                                                            \
-    ASSIGN_OR_RETURN(address, kept->symbol(symbol_name));      \
+    ASSIGN_OR_RETURN(address, library.symbol(symbol_name));    \
     table.name = reinterpret_cast<int(*) parameters>(address); \
   }
   RAMJET_CUBLASLT(X)
 #undef X
-  ASSIGN_OR_RETURN(address, kept->symbol("cublasLtGetVersion"));
+  ASSIGN_OR_RETURN(address, library.symbol("cublasLtGetVersion"));
   table.version = reinterpret_cast<size_t (*)()>(address);
   return table;
 }

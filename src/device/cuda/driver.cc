@@ -5,17 +5,17 @@
 namespace ramjet::device::cuda {
 namespace {
 
-/// The library is kept open for the life of the process: its atexit handlers outlive our statics.
+/// The library's atexit handlers outlive our statics.
 Result<Driver> load() {
   ASSIGN_OR_RETURN(DynamicLibrary library,
                    DynamicLibrary::open({"libcuda.so.1", "libcuda.so"},
                                         "install NVIDIA's driver, or run on the CPU"));
-  auto* kept = new DynamicLibrary(std::move(library));
+  library.keep();
   Driver table;
   void* address = nullptr;
 #define X(name, symbol_name, parameters)                            \
   {                                                                 \
-    ASSIGN_OR_RETURN(address, kept->symbol(symbol_name));           \
+    ASSIGN_OR_RETURN(address, library.symbol(symbol_name));         \
     table.name = reinterpret_cast<CuResult(*) parameters>(address); \
   }
   RAMJET_CUDA_DRIVER(X)

@@ -34,12 +34,12 @@ Result<Nvrtc> load() {
       DynamicLibrary::open({"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so",
                             "/usr/local/cuda/lib64/libnvrtc.so.13"},
                            "install CUDA's NVRTC where engines are built (serving needs none)"));
-  auto* kept = new DynamicLibrary(std::move(library));  // for the life of the process
+  library.keep();
   Nvrtc table;
   void* address = nullptr;
 #define X(name, symbol_name, parameters)                       \
   {                                                            \
-    ASSIGN_OR_RETURN(address, kept->symbol(symbol_name));      \
+    ASSIGN_OR_RETURN(address, library.symbol(symbol_name));    \
     table.name = reinterpret_cast<int(*) parameters>(address); \
   }
   RAMJET_NVRTC(X)

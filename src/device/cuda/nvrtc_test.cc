@@ -1,8 +1,10 @@
 #include "device/cuda/nvrtc.h"
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include "device/cuda/driver.h"
+#include "device/dynamic_library.h"
 
 namespace ramjet::device::cuda {
 namespace {
@@ -41,6 +43,21 @@ TEST(Driver, IsATypedErrorWhereThereIsNone) {
   EXPECT_FALSE(check(2, "cuMemAlloc").ok());
   EXPECT_EQ(check(2, "cuMemAlloc").error().code, ErrorCode::kResourceExhausted);
   EXPECT_TRUE(check(0, "cuMemAlloc").ok());
+}
+
+TEST(DynamicLibrary, IsClosedUnlessItIsKept) {
+  constexpr const char* kName = "libresolv.so.2";  // nothing here needs it
+  const auto loaded = [] { return ::dlopen(kName, RTLD_NOW | RTLD_NOLOAD) != nullptr; };
+  if (!DynamicLibrary::open({kName}, "").ok()) GTEST_SKIP() << "no " << kName;
+  ASSERT_FALSE(loaded());
+  {
+    Result<DynamicLibrary> library = DynamicLibrary::open({"libabsent.so.7", kName}, "");
+    ASSERT_TRUE(library.ok());
+    library->keep();
+    const DynamicLibrary moved = std::move(*library);
+    EXPECT_TRUE(moved.symbol("ns_initparse").ok());
+  }
+  EXPECT_TRUE(loaded());
 }
 
 }  // namespace
