@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <future>
+#include <latch>
 #include <map>
 #include <memory>
 #include <random>
@@ -300,7 +301,9 @@ void lose_device(std::unique_ptr<Session> session) {
   std::promise<Error> told;
   ExecutorConfig config;
   config.max_batch_size = 2;
+  std::latch submitted(1);  // on a slow machine the fault would come before the second request
   config.hooks.on_start = [&](std::span<const uint64_t> tags) {
+    submitted.wait();
     const std::lock_guard lock(mutex);
     started.insert(started.end(), tags.begin(), tags.end());
   };
@@ -324,6 +327,7 @@ void lose_device(std::unique_ptr<Session> session) {
                              })
                     .ok());
   }
+  submitted.count_down();
   const Error error = told.get_future().get();
   EXPECT_EQ(error.code, ErrorCode::kUnavailable);
   EXPECT_THAT(error.message, HasSubstr("a planted device fault"));
