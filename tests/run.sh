@@ -137,8 +137,9 @@ if [ "$deep" = deep ]; then
     soak asan-soak build/dev/ramjet "${small[@]}"
   fi
   section "TSan"
-  threaded=(base_test text_test runtime_test server_test)
+  threaded=(base_test device_test text_test kernels_test compiler_test runtime_test server_test)
   if build tsan "${threaded[@]}" e2e_test ramjet; then
+    export TSAN_OPTIONS=suppressions=$PWD/tests/tsan.supp
     LIMIT=3600 gtests tsan- "${threaded[@]/#/build/tsan/bin/}"
     LIMIT=3600 GTEST_FILTER='Policy.*:Sampling.*' gtests tsan- build/tsan/bin/e2e_test
     soak tsan-soak build/tsan/ramjet "${small[@]}"

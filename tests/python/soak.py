@@ -3,9 +3,10 @@
     python tests/python/soak.py [--requests 10000] [--minutes 30] [--concurrency 256]
                                 [--timeout 120] [--url U --api-key K] [--json FILE]
 
-Without --url a server is started as in conftest.py, with a KV cache small enough to be full soon;
-its resident memory is watched, and SIGTERM must end it with 0 (a sanitizer that found something
-ends it with another number). The run ends after that many requests or minutes, whichever comes
+Without --url a server is started as in conftest.py, with a small KV cache, whose blocks are all
+used once before memory counts: a page of the cache is resident from its first use. Its resident
+memory is watched, and SIGTERM must end it with 0 (a sanitizer that found something ends it with
+another number). The run ends after that many requests or minutes, whichever comes
 first, and prints "N passed, N failed"; --json writes what was seen, with the machine. A client
 waits --timeout seconds for bytes: sanitized builds and busy machines need more.
 """
@@ -109,6 +110,21 @@ def one_request(address, key, model, timeout, rng):
         connection.close()
 
 
+def touch_cache(server, timeout):
+    """Prompts that differ from their first token on and fill every block of the cache once: a block
+    that was never used is taken before one that holds an old prompt's."""
+    blocks = server.get("/load").json()["kv_blocks_total"]
+    length = server.context - 32
+    for i in range(blocks * 16 // (length // 16 * 16) + 2):
+        prompt = [300 + i] + [(i * 31 + j * 7) % 250 + 10 for j in range(length - 1)]
+        answer = server.session.post(
+            server.url + "/v1/completions",
+            json={"model": server.model, "prompt": prompt, "max_tokens": 1},
+            timeout=timeout,
+        )
+        assert answer.status_code == 200, answer.text
+
+
 def client(number, address, key, model, timeout, tally):
     rng = random.Random(number)
     while tally.take():
@@ -142,6 +158,8 @@ def processor():
 
 def soak(a, process, url, key):
     server = Server(url, key)
+    if process is not None:
+        touch_cache(server, a.timeout)
     tally = Tally(a.requests, time.monotonic() + a.minutes * 60)
     address = urlparse(url).netloc
     threads = [
@@ -152,9 +170,9 @@ def soak(a, process, url, key):
         thread.start()
     memory, began = [], time.monotonic()
     while any(t.is_alive() for t in threads):
-        time.sleep(2)
+        time.sleep(0.5)
         memory.append(resident_mb(process))
-        if len(memory) % 15 == 0:
+        if len(memory) % 60 == 0:
             print(
                 f"{time.monotonic() - began:.0f} s: {tally.counts}, {len(tally.errors)} errors, "
                 f"{memory[-1]:.0f} MB",
