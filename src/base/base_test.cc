@@ -54,16 +54,17 @@ TEST(Json, OrderedKeepsOrderAndTheLastOfEqualKeys) {
 // Quadratic time would be minutes.
 TEST(Json, OrderedTakesManyKeys) {
   std::string text = "{";
-  for (int i = 0; i < 300'000; ++i) text += fmt::format(R"("key{}":{},)", i, i);
+  for (int i = 0; i < 60'000; ++i) text += fmt::format(R"("key{}":{},)", i, i);
   const auto json = parse_ordered_json(text + R"("end":1})");
   ASSERT_TRUE(json.ok()) << json.error().message;
-  EXPECT_EQ(json->size(), 300'001u);
+  EXPECT_EQ(json->size(), 60'001u);
   EXPECT_EQ(json->back(), 1);
 }
 
 TEST(Json, OrderedBoundsTheNumberOfValues) {
+  const std::string_view ten = "0,0,0,0,0,0,0,0,0,0,";
   std::string text = "[";
-  for (int i = 0; i < 4'000'000; ++i) text += "0,";
+  for (int i = 0; i < 400'000; ++i) text += ten;
   const auto json = parse_ordered_json(text + "0]");
   ASSERT_FALSE(json.ok());
   EXPECT_EQ(json.error().message, "invalid JSON: more than 4000000 values");
