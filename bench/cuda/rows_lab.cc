@@ -465,6 +465,8 @@ void check_rope(Lab& lab) {
 
 void check_appends(Lab& lab) {
   const Batch batch = make_batch({{1, 1}, {5, 70}, {33, 33}, {1, 64}, {12, 100}, {1, 65}});
+  // So many rows that a warp takes four heads.
+  const Batch many = make_batch({{1, 1}, {5, 70}, {33, 33}, {1, 64}, {112, 140}, {1, 65}});
   for (DType dtype : {DType::kBf16, DType::kF32}) {
     for (DType cache : {DType::kBf16, DType::kF32, DType::kF8E4M3}) {
       for (int variant = 0; variant < 4; ++variant) {
@@ -482,6 +484,7 @@ void check_appends(Lab& lab) {
         desc.qk_norm = variant >= 2;
         desc.norm.weight_offset = variant == 3 ? 1 : 0;
         lab.check(append_case(desc, true, dtype, batch));
+        lab.check(append_case(desc, true, dtype, many));
         lab.check(append_case(desc, false, dtype, batch));
       }
     }
@@ -489,7 +492,7 @@ void check_appends(Lab& lab) {
 }
 
 void time_all(Lab& lab) {
-  for (int64_t tokens : {1, 64, 8192}) {
+  for (int64_t tokens : {1, 64, 256, 8192}) {
     for (int64_t width : {4096, 8192}) {
       for (ActivationQuant quant : {ActivationQuant::kNone, ActivationQuant::kFp8Token}) {
         for (bool add : {false, true}) {
@@ -507,6 +510,8 @@ void time_all(Lab& lab) {
       const int fresh = static_cast<int>(std::max<int64_t>(1, tokens / 64));
       lengths.emplace_back(fresh, fresh + 100);
     }
+    lab.time(append_case(desc, true, DType::kBf16, make_batch(lengths)));
+    desc.attention.kv_dtype = DType::kF8E4M3;
     lab.time(append_case(desc, true, DType::kBf16, make_batch(lengths)));
   }
 }
