@@ -455,6 +455,18 @@ void add_ragged(std::vector<Named>& cases) {
       }
     }
   }
+  // Many short sequences, some of them with several queries or none that is single.
+  for (bool fp8 : {false, true}) {
+    for (int variant = 0; variant < 4; ++variant) {
+      Case c = {layer(variant == 3 ? 8 : 32, 8, variant == 1 ? 80 : 128, fp8), {}, {}};
+      if (variant == 2) c.attention.window = 100;
+      for (int i = 0; i < 1000; ++i) {
+        c.queries.push_back(i % 50 == 7 ? 3 : 1);
+        c.lengths.push_back(3 + i * 37 % (variant == 3 ? 380 : 300));
+      }
+      cases.push_back({c, fmt::format("many short v{} {}", variant, fp8 ? "fp8" : "")});
+    }
+  }
   Case f32 = {layer(4, 2, 24, false), queries, lengths, DType::kF32};
   f32.attention.kv_dtype = DType::kF32;
   cases.push_back({f32, "ragged f32"});
@@ -472,6 +484,8 @@ void add_decode(std::vector<Named>& cases) {
                                  {256, 1024},
                                  {256, 2048},
                                  {480, 1500},
+                                 {900, 192},
+                                 {1000, 360},
                                  {1760, 192}}) {
       Case c = {layer(32, 8, 128, fp8), std::vector<int>(static_cast<size_t>(batch), 1),
                 std::vector<int>(static_cast<size_t>(batch), length)};

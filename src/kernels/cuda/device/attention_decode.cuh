@@ -64,6 +64,7 @@ struct DecodeWork {
   int sequences;
   int units;  // tiles x pairs
   int blocks;
+  bool many_short;
   int each, more;  // units of a block; blocks that have one more
 
   __device__ __forceinline__ int begin_of(int block) const {
@@ -88,18 +89,23 @@ __device__ __forceinline__ int decode_tiles(const AttentionArguments& a, int s) 
   return rows == 1 ? last / kTileKeys - first_visible(last) / kTileKeys + 1 : 0;
 }
 
+// Sequences of at most so many tiles, and so many pieces a warp: then a warp takes whole pieces.
+constexpr int kShortTiles = 6, kShortPieces = 4;
+
 /// Prefix sums over the sequences, by the whole block.
 __device__ DecodeWork find_work(const AttentionArguments& a, int* tiles) {
   constexpr int kEach = 4;  // sequences of a thread, whose loads are in flight together
   __shared__ int sums[kDecodeWarps];
   const int count = *a.sequences, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   int total = 0;
+  bool is_long = false;
   for (int base = 0; base < count; base += kDecodeWarps * 32 * kEach) {
     const int first = base + threadIdx.x * kEach;
     int mine[kEach], sum = 0;
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
       sum += mine[i] = first + i < count ? decode_tiles(a, first + i) : 0;
+      is_long |= mine[i] > kShortTiles;
     }
     const int own = sum;
 #pragma unroll
@@ -121,7 +127,9 @@ __device__ DecodeWork find_work(const AttentionArguments& a, int* tiles) {
     }
     __syncthreads();
   }
-  DecodeWork work = {tiles, count, total * kPairs, static_cast<int>(gridDim.x), 0, 0};
+  DecodeWork work = {tiles, count, total * kPairs, static_cast<int>(gridDim.x), false, 0, 0};
+  work.many_short =
+      !__syncthreads_or(is_long) && count * kPairs >= work.blocks * kDecodeWarps * kShortPieces;
   if (work.units < work.blocks) work.blocks = work.units;
   if (work.units > 0) work.each = work.units / work.blocks, work.more = work.units % work.blocks;
   return work;
@@ -175,13 +183,17 @@ __device__ __forceinline__ void copy_whole(uint4* stage, const uint8_t* keys,
                values + lane * 16);
 }
 
-/// A warp's keys and values of a tile. With kEarly the last key, which the kernel before this one
-/// may still write, is left out.
+/// The first of a warp's keys of a tile.
+__device__ __forceinline__ int start_of(int tile) {
+  return tile * kTileKeys + static_cast<int>(threadIdx.x / 32) * kWarpKeys;
+}
+
+/// A warp's keys and values from `start` on. With kEarly the last key, which the kernel before this
+/// one may still write, is left out.
 template <bool kEarly>
 __device__ __forceinline__ void copy_keys(const AttentionArguments& a, const Piece& p, uint4* stage,
-                                          int tile) {
+                                          int start) {
   const int lane = threadIdx.x % 32;
-  const int start = tile * kTileKeys + threadIdx.x / 32 * kWarpKeys;
   const int* table = a.block_table + int64_t{p.sequence} * ATT_MAX_BLOCKS;
   const bool inside = start < p.keys && start + kWarpKeys > p.first_key;
   const int block = inside ? table[start / ATT_BLOCK_TOKENS] : 0;
@@ -265,10 +277,9 @@ struct Sums {
   float top[2], sum[2];
 };
 
-__device__ __forceinline__ void attend_tile(const Piece& p, const uint4* stage, int tile,
+__device__ __forceinline__ void attend_tile(const Piece& p, const uint4* stage, int start,
                                             const uint32_t (&q)[kKSteps][4], Sums& s) {
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-  const int start = tile * kTileKeys + threadIdx.x / 32 * kWarpKeys;
   float score[2][4] = {};
 #pragma unroll
   for (int n = 0; n < 2; ++n) {
@@ -513,7 +524,7 @@ __device__ __forceinline__ void start_copies(const AttentionArguments& a, const 
 #pragma unroll
   for (int i = 0; i < STAGES - 1; ++i) {
     if (p.first_tile + i < p.last_tile) {
-      copy_keys<kEarly>(a, p, ring + i * kStageUnits, p.first_tile + i);
+      copy_keys<kEarly>(a, p, ring + i * kStageUnits, start_of(p.first_tile + i));
     }
     commit_copies();
   }
@@ -538,9 +549,9 @@ __device__ __forceinline__ void attend_piece(const AttentionArguments& a, const 
     __syncwarp();
     const int ahead = tile + STAGES - 1;
     const int next = stage == 0 ? STAGES - 1 : stage - 1;
-    if (ahead < p.last_tile) copy_keys<false>(a, p, ring + next * kStageUnits, ahead);
+    if (ahead < p.last_tile) copy_keys<false>(a, p, ring + next * kStageUnits, start_of(ahead));
     commit_copies();
-    attend_tile(p, ring + stage * kStageUnits, tile, q, s);
+    attend_tile(p, ring + stage * kStageUnits, start_of(tile), q, s);
     if (++stage == STAGES) stage = 0;
   }
   asm volatile("cp.async.wait_group 0;" ::: "memory");
@@ -578,6 +589,8 @@ __device__ __forceinline__ Piece piece_after(const AttentionArguments& a, const 
   return next;
 }
 
+#include "attention_decode_short.cuh"
+
 extern "C" __global__ void __launch_bounds__(kDecodeWarps * 32, ATT_BLOCKS)
     attention_decode(const uint8_t* q, const int* query_start, const int* kv_len,
                      const int* block_table, const int* sequences, const uint8_t* cache,
@@ -588,9 +601,13 @@ extern "C" __global__ void __launch_bounds__(kDecodeWarps * 32, ATT_BLOCKS)
   const AttentionArguments a = {q, query_start, kv_len, block_table, sequences, cache, out};
   const DecodeWork work = find_work(a, tiles);
   const int block = blockIdx.x;
-  if (block >= work.blocks) return await_last_kernel();
   constexpr int kRing = STAGES * kStageUnits;
   uint4* ring = shared + threadIdx.x / 32 * kRing;
+  if (work.many_short) {
+    await_last_kernel();
+    return attend_short_pieces(a, work, ring);
+  }
+  if (block >= work.blocks) return await_last_kernel();
   float* scratch = reinterpret_cast<float*>(shared);
   const int end = work.begin_of(block + 1);
   Piece p = piece_at(a, work, work.begin_of(block), end);
@@ -611,90 +628,5 @@ extern "C" __global__ void __launch_bounds__(kDecodeWarps * 32, ATT_BLOCKS)
   }
 }
 #else
-/// Adds the sums of all warps of a cluster, read where they lie. A thread takes a block's four
-/// warps, eight neighbours the eight blocks; every block finishes a slice of the output.
-__device__ __forceinline__ void finish_cluster(const AttentionArguments& a, const Piece& p,
-                                               const float* scratch, int stride, int rank) {
-  static_assert(ATT_CLUSTER == 8 && kDecodeWarps == 4, "one load a warp, one lane a block");
-  const uint32_t here = static_cast<uint32_t>(__cvta_generic_to_shared(scratch));
-  uint32_t there;
-  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(here), "r"(threadIdx.x % 8));
-  const auto load = [&](int warp, int i) {
-    float x;
-    asm volatile("ld.shared::cluster.f32 %0, [%1];"
-                 : "=f"(x)
-                 : "r"(there + (warp * stride + i) * 4));
-    return x;
-  };
-  for (int i = rank * 16 + threadIdx.x / 8; i < kSumUnits; i += 128) {
-    const int row = i / (ATT_PAD / 4);
-    float4 v[kDecodeWarps];
-    float top[kDecodeWarps], sum[kDecodeWarps];
-#pragma unroll
-    for (int w = 0; w < kDecodeWarps; ++w) {
-      asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
-                   : "=f"(v[w].x), "=f"(v[w].y), "=f"(v[w].z), "=f"(v[w].w)
-                   : "r"(there + (w * stride + i * 4) * 4));
-      top[w] = load(w, kRows * ATT_PAD + row);
-      sum[w] = load(w, kRows * ATT_PAD + kRows + row);
-    }
-    float most = fmaxf(fmaxf(top[0], top[1]), fmaxf(top[2], top[3]));
-#pragma unroll
-    for (int d = 4; d > 0; d /= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, d));
-    float4 out = make_float4(0, 0, 0, 0);
-    float total = 0;
-#pragma unroll
-    for (int w = 0; w < kDecodeWarps; ++w) {
-      const float weight = exp2_fast(top[w] - most);
-      total += sum[w] * weight;
-      out.x += v[w].x * weight, out.y += v[w].y * weight;
-      out.z += v[w].z * weight, out.w += v[w].w * weight;
-    }
-#pragma unroll
-    for (int d = 4; d > 0; d /= 2) {
-      total += __shfl_xor_sync(~0u, total, d);
-      out.x += __shfl_xor_sync(~0u, out.x, d), out.y += __shfl_xor_sync(~0u, out.y, d);
-      out.z += __shfl_xor_sync(~0u, out.z, d), out.w += __shfl_xor_sync(~0u, out.w, d);
-    }
-    if (threadIdx.x % 8 == 0) {
-      store_output(a, p, row, i % (ATT_PAD / 4) * 4, out, ATT_V_SCALE / total);
-    }
-  }
-}
-
-/// A cluster a sequence and pair: for few sequences, whose time is latency. Nothing goes through
-/// memory.
-extern "C" __global__ void __launch_bounds__(kDecodeWarps * 32, 1)
-    attention_decode_cluster(const uint8_t* q, const int* query_start, const int* kv_len,
-                             const int* block_table, const int* sequences, const uint8_t* cache,
-                             uint8_t* out) {
-  extern __shared__ __align__(1024) uint4 shared[];
-  allow_next_kernel();
-  const AttentionArguments a = {q, query_start, kv_len, block_table, sequences, cache, out};
-  const int rank = blockIdx.x % ATT_CLUSTER, item = blockIdx.x / ATT_CLUSTER;
-  Piece p;
-  p.sequence = item / kPairs, p.pair = item % kPairs;
-  const int count = p.sequence < *sequences ? decode_tiles(a, p.sequence) : 0;
-  if (count == 0) return await_last_kernel();  // all blocks of the cluster
-  constexpr int kRing = STAGES * kStageUnits;
-  uint4* ring = shared + threadIdx.x / 32 * kRing;
-  float* scratch = reinterpret_cast<float*>(shared);
-  p.row = query_start[p.sequence];
-  p.keys = kv_len[p.sequence];
-  p.first_key = first_visible(p.keys - 1);
-  const int tile0 = p.first_key / kTileKeys;
-  p.first_tile = tile0 + count * rank / ATT_CLUSTER;
-  p.last_tile = tile0 + count * (rank + 1) / ATT_CLUSTER;
-  start_copies<true>(a, p, ring);
-  const LastKey late(a, p);
-  await_last_kernel();
-  late.copy(ring);
-  Sums s;
-  attend_piece(a, p, ring, s, true);
-  leave_sums(s, scratch + threadIdx.x / 32 * (kRing * 4));
-  asm volatile("barrier.cluster.arrive.release;\nbarrier.cluster.wait.acquire;" ::: "memory");
-  finish_cluster(a, p, scratch, kRing * 4, rank);
-  // Sums stay until every block has read them.
-  asm volatile("barrier.cluster.arrive.relaxed;\nbarrier.cluster.wait;" ::: "memory");
-}
+#include "attention_decode_cluster.cuh"
 #endif
