@@ -1,4 +1,4 @@
-// Kernels over rows checked against the CPU reference and timed on a GPU. Usage: rows_lab
+// Kernels over rows checked against the CPU reference and timed on a GPU. Usage: rows_lab [wide]
 //
 // Every tactic that claims a case runs it: random operands, poisoned outputs, grids laid out for
 // more rows than the step has; all bytes compared, those beyond the step's rows too. Without a GPU
@@ -13,8 +13,7 @@
 
 #include "base/thread_pool.h"
 #include "device/cuda/handles.h"
-#include "device/cuda/nvrtc.h"
-#include "kernels/cuda/device_sources.h"
+#include "kernels/device_launch.h"
 #include "kernels/reference/reference.h"
 #include "kernels/registry.h"
 #include "lab.h"
@@ -131,15 +130,8 @@ class Lab {
   void run_tactic(Case& c, const OpDesc& desc, const Tactic& tactic, bool timed) {
     kernels::DevicePlan plan;
     tactic.plan(desc, tactic, {}, plan);
-    cu::NvrtcSource source;
-    source.name = plan.modules[0].name;
-    source.source = plan.modules[0].source;
-    source.arch = "sm_90a";
-    source.defines = plan.modules[0].defines;
-    for (const auto& s : kernels::cuda::device_sources()) {
-      source.headers.push_back({s.name, s.text});
-    }
-    const auto compiled = cu::nvrtc_compile(source);
+    const kernels::DeviceModule& source = plan.modules[0];
+    const auto compiled = kernels::compile_device_module(source, "sm_90a");
     ++cases_;
     if (!compiled.ok()) {
       std::printf("%s: %s\n", source.name.c_str(), compiled.error().message.c_str());
@@ -491,17 +483,34 @@ void check_appends(Lab& lab) {
   }
 }
 
-void time_all(Lab& lab) {
-  for (int64_t tokens : {1, 64, 256, 8192}) {
+/// Rows wide enough for every geometry.
+void check_wide(Lab& lab) {
+  for (int64_t width : {4096, 14336, 28672}) {
+    for (bool add : {false, true}) {
+      for (ActivationQuant quant : {ActivationQuant::kNone, ActivationQuant::kFp8Token}) {
+        lab.check(norm_case(add, {.quant = quant}, DType::kBf16, DType::kBf16, 7, width));
+      }
+    }
+    lab.check(quantize_case(DType::kBf16, 7, width));
+  }
+}
+
+void time_all(Lab& lab, bool wide_alone) {
+  for (int64_t tokens : {1, 64, 256, 2048, 8192}) {
     for (int64_t width : {4096, 8192}) {
+      if (wide_alone && (width != 4096 || tokens < 256)) continue;
       for (ActivationQuant quant : {ActivationQuant::kNone, ActivationQuant::kFp8Token}) {
         for (bool add : {false, true}) {
           lab.time(norm_case(add, {.quant = quant}, DType::kBf16, DType::kBf16, tokens, width));
         }
       }
     }
-    lab.time(quantize_case(DType::kBf16, tokens, 8192));
-    lab.time(copy_case(true, DType::kBf16, DType::kBf16, tokens, 4096));
+    if (tokens >= 256) lab.time(quantize_case(DType::kBf16, tokens, 14336));
+    if (tokens >= 256) lab.time(quantize_case(DType::kBf16, tokens, 4096));
+    if (!wide_alone) {
+      lab.time(quantize_case(DType::kBf16, tokens, 8192));
+      lab.time(copy_case(true, DType::kBf16, DType::kBf16, tokens, 4096));
+    }
     QkvDesc desc;
     desc.attention = {.num_heads = 32, .num_kv_heads = 8, .head_dim = 128};
     desc.rotary_dim = 128;
@@ -516,19 +525,19 @@ void time_all(Lab& lab) {
   }
 }
 
-int run_lab() {
+int run_lab(bool wide_alone) {
   Lab lab;
-  check_rope(lab);
-  check_appends(lab);
-  check_copies(lab);
-  check_norms(lab);
+  check_wide(lab);
+  if (!wide_alone) check_appends(lab), check_rope(lab), check_copies(lab), check_norms(lab);
   std::printf("%d cases, %d failed\n", lab.cases(), lab.failures());
   std::fflush(stdout);
-  time_all(lab);
+  time_all(lab, wide_alone);
   return lab.failures() == 0 ? 0 : 1;
 }
 
 }  // namespace
 }  // namespace ramjet
 
-int main() { return ramjet::run_lab(); }
+int main(int argc, char** argv) {
+  return ramjet::run_lab(argc > 1 && std::string_view(argv[1]) == "wide");
+}

@@ -150,9 +150,12 @@ double attention_any_cost(const OpDesc& desc, const Tactic&, const DeviceFacts& 
   return any_us(op_work(desc, symbols), facts);
 }
 
-double row_cost(const OpDesc& desc, const Tactic&, const DeviceFacts& facts,
+double row_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
                 std::span<const int64_t> symbols) {
-  return kLaunchUs + floor_us(op_work(desc, symbols), facts) / 0.8;
+  // Few threads a row: the latency of one is longer, and more of them are in flight.
+  const bool many = tactic.variant == kManyRows;
+  return (many ? 1.5 : 1) * kLaunchUs +
+         floor_us(op_work(desc, symbols), facts) / (many ? 0.85 : 0.6);
 }
 
 double general_cost(const OpDesc& desc, const Tactic&, const DeviceFacts& facts,

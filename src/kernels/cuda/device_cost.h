@@ -27,6 +27,8 @@ double attention_any_cost(const OpDesc& desc, const Tactic& tactic, const Device
                           std::span<const int64_t> symbols);
 
 /// Kernels made for their op's shape that read and write each element once.
+/// Tactic::variant of kernels over rows that give a row few threads.
+inline constexpr int kManyRows = 1;
 double row_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
                 std::span<const int64_t> symbols);
 /// Kernels of any shape: what they take is not modelled; they never outdo one made for the shape.

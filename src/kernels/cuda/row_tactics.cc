@@ -14,6 +14,7 @@ namespace ramjet::kernels::cuda {
 namespace {
 
 constexpr int64_t kMaxWidth = 32768;  // a row stays in the registers of a block
+constexpr int64_t kManyWidth = 2048;  // at least, of rows that few threads take
 
 /// Operands of the three ops of norm_rows.cuh by their index; -1: none.
 struct NormOperands {
@@ -40,21 +41,26 @@ NormOperands norm_operands(const OpDesc& desc) {
 
 bool norm_ok(const OpDesc& desc) { return norm_rows_ok(desc) && !norm_operands(desc).quant; }
 bool norm_quant_ok(const OpDesc& desc) { return norm_rows_ok(desc) && norm_operands(desc).quant; }
+bool wide(const OpDesc& desc) { return width_of(desc.inputs[0]) >= kManyWidth; }
+bool norm_many_ok(const OpDesc& desc) { return norm_ok(desc) && wide(desc); }
+bool norm_quant_many_ok(const OpDesc& desc) { return norm_quant_ok(desc) && wide(desc); }
 
 struct RowGeometry {
   int64_t vec = 1, items = 1, threads = 32, rows = 1;
 };
 
-/// Short rows get a warp each; longer ones a block with few accesses a thread.
-RowGeometry row_geometry(int64_t width, int64_t most_vec) {
+/// Short rows get a warp each; longer ones a block with few accesses a thread, or, where rows are
+/// many, a small block with many, so that more rows are in flight and fewer threads meet.
+RowGeometry row_geometry(int64_t width, int64_t most_vec, bool many) {
   RowGeometry g;
   g.vec = pack_of(width, most_vec);
   const int64_t chunks = width / g.vec;
   if (chunks <= 64) {
     g.rows = 4;
   } else {
-    const int64_t wanted = (chunks + 1) / 2;
-    g.threads = std::clamp<int64_t>((wanted + 31) / 32 * 32, 128, 1024);
+    const int64_t items = many ? 8 : 2, least = many ? 32 : 128;
+    const int64_t wanted = (chunks + items - 1) / items;
+    g.threads = std::clamp<int64_t>((wanted + 31) / 32 * 32, least, 1024);
   }
   g.items = (chunks + g.threads - 1) / g.threads;
   return g;
@@ -84,14 +90,17 @@ void define_norm(DeviceModule& module, const OpDesc& desc, const NormOperands& a
   define(module, "WEIGHT_OFFSET", device_float(norm.weight_offset));
 }
 
-void plan_norm(const OpDesc& desc, const Tactic&, const DeviceFacts& facts, DevicePlan& plan) {
+void plan_norm(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
+               DevicePlan& plan) {
   const NormOperands at = norm_operands(desc);
   const int64_t width = width_of(desc.inputs[0]);
   const Dim rows = *rows_of(desc.inputs[0]);
-  const RowGeometry g = row_geometry(width, desc.inputs[0].dtype == DType::kF32 ? 4 : 8);
+  const bool many = tactic.variant == kManyRows;
+  const RowGeometry g = row_geometry(width, desc.inputs[0].dtype == DType::kF32 ? 4 : 8, many);
   DeviceModule module;
-  module.name = fmt::format("{}_{}_{}{}", op_name(desc.op), width, dtype_name(desc.inputs[0].dtype),
-                            at.quant ? "_fp8" : "");
+  module.name =
+      fmt::format("{}_{}_{}{}{}", op_name(desc.op), width, dtype_name(desc.inputs[0].dtype),
+                  at.quant ? "_fp8" : "", many ? "_many" : "");
   module.source = "#include \"norm_rows.cuh\"\n";
   define_norm(module, desc, at);
   define(module, "WIDTH", width);
@@ -152,6 +161,13 @@ constexpr Tactic make(std::string_view name, OpKind op, int sm, bool (*supports)
           .cost_us = row_cost,
           .sum_order = own_sum_order};
 }
+constexpr Tactic make_many(std::string_view name, OpKind op, int sm,
+                           bool (*supports)(const OpDesc&)) {
+  Tactic made = make(name, op, sm, supports, plan_norm);
+  made.priority = 9;
+  made.variant = kManyRows;
+  return made;
+}
 
 // e4m3 conversions need sm_89.
 constexpr std::array kTactics = {
@@ -160,6 +176,11 @@ constexpr std::array kTactics = {
     make("cuda.add_norm.v2", OpKind::kAddNorm, 80, norm_ok, plan_norm),
     make("cuda.add_norm_fp8.v2", OpKind::kAddNorm, 89, norm_quant_ok, plan_norm),
     make("cuda.quantize.v2", OpKind::kQuantize, 89, norm_quant_ok, plan_norm),
+    make_many("cuda.norm_many.v1", OpKind::kNorm, 80, norm_many_ok),
+    make_many("cuda.norm_fp8_many.v1", OpKind::kNorm, 89, norm_quant_many_ok),
+    make_many("cuda.add_norm_many.v1", OpKind::kAddNorm, 80, norm_many_ok),
+    make_many("cuda.add_norm_fp8_many.v1", OpKind::kAddNorm, 89, norm_quant_many_ok),
+    make_many("cuda.quantize_many.v1", OpKind::kQuantize, 89, norm_quant_many_ok),
     make("cuda.embedding.v1", OpKind::kEmbedding, 80, copy_rows_ok, plan_copy_rows),
     make("cuda.gather_rows.v1", OpKind::kGatherRows, 80, copy_rows_ok, plan_copy_rows),
     make("cuda.rope_table.v1", OpKind::kRopeTable, 80, rope_table_ok, plan_rope_table),
