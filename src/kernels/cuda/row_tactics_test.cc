@@ -104,7 +104,9 @@ TEST_P(RowKernels, CompileWithinTheirBudget) {
   const auto [sm, arch] = GetParam();
   for (DType dtype : {DType::kBf16, DType::kF32, DType::kF16}) {
     for (int64_t width : {96, 4096, 16384}) {
-      EXPECT_EQ(compile_all(add_norm(dtype, width, ActivationQuant::kNone), sm, arch), 1);
+      // Wide rows also go by small blocks, where they are many.
+      const int ways = width >= 2048 ? 2 : 1;
+      EXPECT_EQ(compile_all(add_norm(dtype, width, ActivationQuant::kNone), sm, arch), ways);
     }
   }
   EXPECT_EQ(compile_all(qkv(DType::kBf16), sm, arch), 1);
@@ -115,7 +117,7 @@ TEST_P(RowKernels, OfEightBitsNeedTheirConversions) {
   const auto [sm, arch] = GetParam();
   const int expected = sm >= 89 ? 1 : 0;
   const Case norm = add_norm(DType::kBf16, 4096, ActivationQuant::kFp8Token);
-  EXPECT_EQ(compile_all(norm, sm, arch), expected);
+  EXPECT_EQ(compile_all(norm, sm, arch), 2 * expected);
   EXPECT_EQ(compile_all(qkv(DType::kF8E4M3), sm, arch), expected);
 }
 
