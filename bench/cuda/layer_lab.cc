@@ -56,13 +56,11 @@ enum Slot {
   kAtt,
   kAtt8,
   kAttScale,
-  kO,
   kH,
   kH2,
   kAct,
   kAct8,
   kActScale,
-  kD,
   kWQkv,
   kWO,
   kWUp,
@@ -125,12 +123,12 @@ class Chain {
     const int64_t element = fp8_ ? 1 : 2, t = batch_;
     pages_ = (context_ + kPage - 1) / kPage;
     const std::pair<Slot, int64_t> shared[] = {
-        {kX, t * kWidth * 2},     {kXScale, t * 4},       {kQkvOut, t * kQkv * 2},
-        {kTable, t * kDim * 4},   {kStarts, (t + 1) * 4}, {kLengths, t * 4},
-        {kPages, t * pages_ * 4}, {kQ, t * kWidth * 2},   {kAtt, t * kWidth * 2},
-        {kAtt8, t * kWidth},      {kAttScale, t * 4},     {kO, t * kWidth * 2},
-        {kH, t * kWidth * 2},     {kH2, t * kWidth * 2},  {kAct, t * kHidden * 2},
-        {kAct8, t * kHidden},     {kActScale, t * 4},     {kD, t * kWidth * 2}};
+        {kX, t * kWidth * 2},     {kXScale, t * 4},        {kQkvOut, t * kQkv * 2},
+        {kTable, t * kDim * 4},   {kStarts, (t + 1) * 4},  {kLengths, t * 4},
+        {kPages, t * pages_ * 4}, {kQ, t * kWidth * 2},    {kAtt, t * kWidth * 2},
+        {kAtt8, t * kWidth},      {kAttScale, t * 4},      {kH, t * kWidth * 2},
+        {kH2, t * kWidth * 2},    {kAct, t * kHidden * 2}, {kAct8, t * kHidden},
+        {kActScale, t * 4}};
     for (const auto& [slot, bytes] : shared) buffers_[{0, slot}] = buffer(bytes);
     const std::pair<Slot, int64_t> weights[] = {{kWQkv, kQkv * kWidth},
                                                 {kWO, kWidth * kWidth},
@@ -205,7 +203,8 @@ class Chain {
   }
 
   void add_matmul(const char* name, int64_t n, int64_t k, int accumulators, Slot x, Slot x_scale,
-                  Slot w, Slot w_scale, Slot out, std::string_view tactic) {
+                  Slot w, Slot w_scale, Slot out, std::string_view tactic,
+                  std::optional<Slot> residual = {}) {
     MatmulDesc desc;
     desc.accumulators = accumulators;
     const Dim t = Dim::of(0);
@@ -220,23 +219,26 @@ class Chain {
     if (accumulators == 2) {
       desc.epilogue = take(PointwiseProgram::parse("2: r2=silu(r0) r3=mul(r2,r1) -> r3"));
     }
+    if (residual) {
+      desc.epilogue = take(PointwiseProgram::parse("2: r2=add(r1,r0) -> r2"));
+      types.push_back({DType::kBf16, {t, n}}), in.push_back(*residual);
+    }
     add(name, OpKind::kMatmul, desc, types, in, {{DType::kBf16, {t, n / accumulators}}}, {out},
         tactic);
   }
 
-  void add_norm(const char* name, Slot h, Slot y, Slot sum) {
+  void add_norm(const char* name, Slot h) {
     NormDesc norm;
     const Dim t = Dim::of(0);
     const TensorType row = {DType::kBf16, {t, kWidth}};
-    std::vector<TensorType> outputs = {row, row};
-    std::vector<Slot> out = {sum, kX};
+    std::vector<TensorType> outputs = {row};
+    std::vector<Slot> out = {kX};
     if (fp8_) {
       norm.quant = ActivationQuant::kFp8Token;
-      outputs = {row, {DType::kF8E4M3, {t, kWidth}}, {DType::kF32, {t}}};
+      outputs = {{DType::kF8E4M3, {t, kWidth}}, {DType::kF32, {t}}};
       out.push_back(kXScale);
     }
-    add(name, OpKind::kAddNorm, norm, {row, row, {DType::kBf16, {kWidth}}}, {h, y, kNorm}, outputs,
-        out);
+    add(name, OpKind::kNorm, norm, {row, {DType::kBf16, {kWidth}}}, {h, kNorm}, outputs, out);
   }
   void add_quantize(const char* name, int64_t width, Slot x, Slot out, Slot scale) {
     if (!fp8_) return;
@@ -258,6 +260,7 @@ class Chain {
     qkv.rotary_dim = kDim;
     const TensorType starts = {DType::kI32, {Dim::of(1, 1, 1)}}, lengths = {DType::kI32, {s}};
     const TensorType pages = {DType::kI32, {s, pages_}}, rows = {DType::kBf16, {t, kWidth}};
+    add_norm("norm", kH);
     add_matmul("qkv", kQkv, kWidth, 1, kX, kXScale, kWQkv, kSQkv, kQkvOut, plain);
     add("rope", OpKind::kQkvRopeAppend, qkv,
         {{DType::kBf16, {t, kQkv}}, {DType::kF32, {t, kDim}}, starts, lengths, pages},
@@ -265,13 +268,12 @@ class Chain {
     add("attention", OpKind::kPagedAttention, a, {rows, starts, lengths, pages},
         {kQ, kStarts, kLengths, kPages}, {rows}, {kAtt}, tactics.attention);
     add_quantize("quantize", kWidth, kAtt, kAtt8, kAttScale);
-    add_matmul("o", kWidth, kWidth, 1, fp8_ ? kAtt8 : kAtt, kAttScale, kWO, kSO, kO, plain);
-    add_norm("add_norm", kH, kO, kH2);
+    add_matmul("o", kWidth, kWidth, 1, fp8_ ? kAtt8 : kAtt, kAttScale, kWO, kSO, kH2, plain, kH);
+    add_norm("norm2", kH2);
     add_matmul("gate_up", 2 * kHidden, kWidth, 2, kX, kXScale, kWUp, kSUp, kAct, pair);
     add_quantize("quantize2", kHidden, kAct, kAct8, kActScale);
-    add_matmul("down", kWidth, kHidden, 1, fp8_ ? kAct8 : kAct, kActScale, kWDown, kSDown, kD,
-               plain);
-    add_norm("add_norm2", kH2, kD, kH);
+    add_matmul("down", kWidth, kHidden, 1, fp8_ ? kAct8 : kAct, kActScale, kWDown, kSDown, kH,
+               plain, kH2);
     std::vector<kernels::DeviceModule> modules;
     int64_t workspace = 256, flags = 256;
     for (const auto& plan : plans_) {
@@ -406,6 +408,7 @@ int run_lab(int argc, char** argv) {
       if (batch <= 8) {
         candidates.push_back({"whole, cluster", stream.c_str(), stream_pair.c_str(), cluster});
         candidates.push_back({"slim, cluster", slim.c_str(), slim_pair.c_str(), cluster});
+        candidates.push_back({"whole pair, cl.", slim.c_str(), stream_pair.c_str(), cluster});
       }
       for (const Tactics& tactics : candidates) {
         std::vector<double> marginal;

@@ -151,6 +151,14 @@ std::string epilogue_store(const GemmSm90Config& c) {
       c.accumulators, body);
 }
 
+/// epilogue_matrix(): the [T, N] operand.
+std::string matrix_function(size_t operand) {
+  return fmt::format(
+      "__device__ __forceinline__ const bf16_t* epilogue_matrix(const Epilogue& e) {{\n"
+      "  return e.operand{};\n}}\n",
+      operand);
+}
+
 /// struct WeightScales, struct FeatureValues and what fills and uses them (DIRECT).
 std::string direct_functions(const GemmSm90Config& c) {
   const int features = c.accumulators == 2 ? 1 : 2, a = c.accumulators;
@@ -167,6 +175,7 @@ std::string direct_functions(const GemmSm90Config& c) {
       scales += fmt::format("  s.of[{}][{}] = e.weight_scales[{}];\n", f, i, index);
     }
     for (size_t x = 0; x < c.operands.size(); ++x) {
+      if (is_matrix(c.operands[x])) continue;
       values += fmt::format("  v.x[{}][{}] = to_float(e.operand{}[{}]);\n", f, x, x,
                             c.operands[x].by_feature ? at(f) : "0");
     }
@@ -178,9 +187,14 @@ std::string direct_functions(const GemmSm90Config& c) {
                     i);
     inputs += ", ";
   }
-  for (size_t x = 0; x < c.operands.size(); ++x) inputs += fmt::format("v.x[which][{}], ", x);
+  std::string matrix;
+  for (size_t x = 0; x < c.operands.size(); ++x) {
+    const bool all = is_matrix(c.operands[x]);
+    inputs += all ? "matrix, " : fmt::format("v.x[which][{}], ", x);
+    if (all) matrix = matrix_function(x);
+  }
   return fmt::format(
-      "struct WeightScales {{ float of[{0}][{1}]; }};\n"
+      "{6}struct WeightScales {{ float of[{0}][{1}]; }};\n"
       "struct FeatureValues {{ WeightScales scales; float x[{0}][{2}]; }};\n"
       "__device__ __forceinline__ WeightScales weight_scales(const Epilogue& e, int feature) {{\n"
       "  WeightScales s = {{}};\n{3}  return s;\n}}\n"
@@ -188,10 +202,10 @@ std::string direct_functions(const GemmSm90Config& c) {
       "    const WeightScales& scales, int feature) {{\n"
       "  FeatureValues v;\n  v.scales = scales;\n{4}  return v;\n}}\n"
       "__device__ __forceinline__ float direct_value(const FeatureValues& v, int which,\n"
-      "    float token_scale, const float (&acc)[{1}]) {{\n"
+      "    float token_scale, float matrix, const float (&acc)[{1}]) {{\n"
       "  const float in[] = {{{5}}};\n  float out[1];\n  epilogue_program(in, out);\n"
       "  return out[0];\n}}\n",
-      features, a, std::max<size_t>(c.operands.size(), 1), scales, values, inputs);
+      features, a, std::max<size_t>(c.operands.size(), 1), scales, values, inputs, matrix);
 }
 
 /// Of one feature and token: epilogue_feature(), what a thread loads once a tile;
@@ -208,10 +222,7 @@ std::string fragment_epilogue(const GemmSm90Config& c) {
   for (size_t i = 0; i < c.operands.size(); ++i) {
     const GemmOperand& operand = c.operands[i];
     if (is_matrix(operand)) {
-      matrix = fmt::format(
-          "__device__ __forceinline__ const bf16_t* epilogue_matrix(const Epilogue& e) {{\n"
-          "  return e.operand{};\n}}\n",
-          i);
+      matrix = matrix_function(i);
       inputs += ", matrix";
     } else if (operand.by_token) {
       inputs += fmt::format(", to_float(e.operand{}[token])", i);
@@ -252,10 +263,12 @@ bool gemm_sm90_fragments(const GemmSm90Config& c) {
 }
 
 bool gemm_sm90_direct(const GemmSm90Config& c) {
-  const bool by_feature = std::none_of(c.operands.begin(), c.operands.end(),
-                                       [](const GemmOperand& o) { return o.by_token; });
-  return by_feature && !gemm_sm90_fragments(c) && c.outputs.size() == 1 &&
-         c.outputs[0] == DType::kBf16 && c.n / c.accumulators % 8 == 0 &&
+  const bool operands = std::none_of(c.operands.begin(), c.operands.end(), [](const auto& o) {
+    return is_matrix(o) ? o.dtype != DType::kBf16 : o.by_token;
+  });
+  const auto matrices = std::count_if(c.operands.begin(), c.operands.end(), is_matrix);
+  return operands && matrices <= (owned_tokens(c) <= 16 ? 1 : 0) && !gemm_sm90_fragments(c) &&
+         c.outputs.size() == 1 && c.outputs[0] == DType::kBf16 && c.n / c.accumulators % 8 == 0 &&
          (c.accumulators == 1 || c.block_t <= 32) && c.parts <= 1;
 }
 
@@ -348,6 +361,7 @@ std::vector<std::string> gemm_sm90_defines(const GemmSm90Config& c) {
           fmt::format("SLIM={}", c.slim ? 1 : 0),
           fmt::format("SEGMENTS={}", c.segments),
           fmt::format("DIRECT={}", gemm_sm90_direct(c) ? 1 : 0),
+          fmt::format("DIRECT_MATRIX={}", gemm_sm90_direct(c) && has_matrix(c) ? 1 : 0),
           fmt::format("ACCUMULATORS={}", c.accumulators)};
 }
 

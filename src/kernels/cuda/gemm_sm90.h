@@ -49,8 +49,8 @@ struct GemmSm90Config {
 /// Whether the epilogue is done in the sums' own layout (device/gemm_fragments.cuh): one bf16
 /// result of rows in 16-byte units, at most one [T, N] operand, of bf16.
 bool gemm_sm90_fragments(const GemmSm90Config& config);
-/// Whether the epilogue runs on the accumulators as they lie: its operands are a feature's. Pairs
-/// of many tokens are slower so.
+/// Whether the epilogue runs on the accumulators as they lie: its operands are a feature's, and of
+/// at most 16 tokens one [T, N] of bf16. Pairs of many tokens are slower so.
 bool gemm_sm90_direct(const GemmSm90Config& config);
 /// Segments for a product of this shape on any GPU: what fills 132 multiprocessors at few tokens.
 /// Tiles of 256 tokens, and slim ones of 32 or 64, take one alone for want of registers.

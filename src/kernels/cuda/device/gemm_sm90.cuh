@@ -25,15 +25,15 @@
 // that attention and the kernels over rows lie beside it: it fetches its first weights while they
 // run (programmatic dependent launch).
 //
-// With DIRECT (one bf16 output, operands by feature alone) the epilogue's program runs on the
-// accumulators where they are, with scales that were asked for before the product; bf16 goes
-// through shared memory only to be transposed.
+// With DIRECT (one bf16 output, operands by feature, of few tokens one by token too) the epilogue's
+// program runs on the accumulators where they are, with scales and elements that were asked for
+// before the product; bf16 goes through shared memory only to be transposed.
 //
 // Given by the host before this file: GEMM_N, GEMM_K, GEMM_FP8, BLOCK_T, CHUNK_T, STAGES,
 // ACCUMULATORS, GROUP_T, CLUSTER, PARTS (0: stream-K), SEGMENTS, SLIM, DIRECT, FRAGMENTS (see
 // gemm_fragments.cuh); wgmma_product() for 64 x BLOCK_T; struct Epilogue with epilogue_store() or,
-// if DIRECT, WeightScales, FeatureValues and their functions; its EPILOGUE_PARAMETERS and
-// EPILOGUE_VALUES; TOKENS_PARAMETER, TOKENS_VALUE;
+// if DIRECT, WeightScales, FeatureValues and their functions (with DIRECT_MATRIX epilogue_matrix()
+// too); its EPILOGUE_PARAMETERS and EPILOGUE_VALUES; TOKENS_PARAMETER, TOKENS_VALUE;
 // SUMS_PARAMETERS and SUMS_VALUES, where blocks leave sums in the workspace.
 #pragma once
 
@@ -322,6 +322,7 @@ struct Wanted {
   static constexpr bool kEarlyTokens = GEMM_FP8 && kOwnedT <= 32;
   WeightScales scales;
   float2 tokens[kEarlyTokens ? kOwnedT / 8 : 1];
+  float matrix[DIRECT_MATRIX ? kOwnedT / 2 : 1] = {};  // as the sums lie
 };
 
 /// Scales of tokens t and t + 1; t is even.
@@ -343,6 +344,26 @@ __device__ __forceinline__ int feature_of(int row, int thread) {
   const int warp = thread / 32, lane = thread % 32;
   return row / ACCUMULATORS + warp * (16 / ACCUMULATORS) + lane / 4;
 }
+
+#if DIRECT_MATRIX
+/// Elements of the [T, N] operand for the thread's sums; neighbours of a sum's four are a token
+/// further, the second pair eight features.
+__device__ __forceinline__ void ask_matrix(const GemmArguments& g, int feature, int first_token,
+                                           int thread, Wanted& wanted) {
+  constexpr int kFeatures = ACCUMULATORS == 2 ? 1 : 2;
+  const bf16_t* matrix = epilogue_matrix(g.epilogue);
+#pragma unroll
+  for (int j = 0; j < kOwnedT / 8; ++j) {
+#pragma unroll
+    for (int i = 0; i < 2 * kFeatures; ++i) {
+      const int token = first_token + j * 8 + thread % 4 * 2 + i % 2;
+      const int at = feature + i / 2 * 8;
+      const bool inside = token < g.tokens && at < kOutN;
+      wanted.matrix[j * 4 + i] = inside ? to_float(matrix[int64_t{token} * kOutN + at]) : 0.0f;
+    }
+  }
+}
+#endif
 
 /// Each warp transposes 8 x 8 elements at a time on their way to one of two buffers in turn; then
 /// threads store 16 bytes each, rows of tokens side by side.
@@ -371,18 +392,20 @@ __device__ __forceinline__ void store_direct(const GemmArguments& g,
 #pragma unroll
     for (int j = 0; j < kGroups; ++j) {
       const float* v = acc + (chunk * kGroups + j) * 4;
+      const float* m = wanted.matrix + (DIRECT_MATRIX ? (chunk * kGroups + j) * 4 : 0);
+      constexpr int kNext = DIRECT_MATRIX;
 #if ACCUMULATORS == 2
       const float first[2] = {v[0], v[2]}, second[2] = {v[1], v[3]};
       store_matrix(buffer + (j * 8 + lane % 8) * kDirectStride + warp * 16,
-                   pack_bf16(direct_value(values, 0, scales[j].x, first),
-                             direct_value(values, 0, scales[j].y, second)));
+                   pack_bf16(direct_value(values, 0, scales[j].x, m[0], first),
+                             direct_value(values, 0, scales[j].y, m[kNext], second)));
 #else
       const float a[4][1] = {{v[0]}, {v[1]}, {v[2]}, {v[3]}};
       store_matrices(buffer + (j * 8 + lane % 8) * kDirectStride + warp * 32 + lane / 8 % 2 * 16,
-                     pack_bf16(direct_value(values, 0, scales[j].x, a[0]),
-                               direct_value(values, 0, scales[j].y, a[1])),
-                     pack_bf16(direct_value(values, 1, scales[j].x, a[2]),
-                               direct_value(values, 1, scales[j].y, a[3])));
+                     pack_bf16(direct_value(values, 0, scales[j].x, m[0], a[0]),
+                               direct_value(values, 0, scales[j].y, m[kNext], a[1])),
+                     pack_bf16(direct_value(values, 1, scales[j].x, m[2 * kNext], a[2]),
+                               direct_value(values, 1, scales[j].y, m[3 * kNext], a[3])));
 #endif
     }
     named_barrier(barrier, 128);
@@ -465,7 +488,10 @@ struct TileEpilogue {
   __device__ __forceinline__ void ask_weights(const GemmArguments& g, int row, int thread) {
     wanted.scales = weight_scales(g.epilogue, feature_of(row, thread % 128));
   }
-  __device__ __forceinline__ void ask(const GemmArguments& g, int, int token, int thread) {
+  __device__ __forceinline__ void ask(const GemmArguments& g, int row, int token, int thread) {
+#if DIRECT_MATRIX
+    ask_matrix(g, feature_of(row, thread % 128), token, thread, wanted);
+#endif
     if constexpr (Wanted::kEarlyTokens) {
 #pragma unroll
       for (int j = 0; j < kOwnedT / 8; ++j) {
