@@ -27,6 +27,20 @@ function(ramjet_precompile target owner)
   target_precompile_headers(${target} REUSE_FROM ${owner})
 endfunction()
 
+# ramjet_embed(TARGET DIR PATTERNS HEADER SCOPE TYPE NAME): files of DIR become text in TARGET; see
+# embed.cmake.
+function(ramjet_embed target dir patterns header scope type name)
+  list(TRANSFORM patterns PREPEND ${dir}/ OUTPUT_VARIABLE globs)
+  file(GLOB sources CONFIGURE_DEPENDS ${globs})
+  string(REPLACE ";" "," patterns "${patterns}")
+  set(out ${CMAKE_BINARY_DIR}/generated/${name}.cc)
+  add_custom_command(OUTPUT ${out}
+    COMMAND ${CMAKE_COMMAND} -DOUT=${out} -DDIR=${dir} -DPATTERNS=${patterns} -DHEADER=${header}
+            -DSCOPE=${scope} -DTYPE=${type} -DNAME=${name} -P ${CMAKE_SOURCE_DIR}/cmake/embed.cmake
+    DEPENDS ${sources} ${CMAKE_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
+  target_sources(${target} PRIVATE ${out})
+endfunction()
+
 # ramjet_test(NAME source...): a GoogleTest program. Tests spend their time in what they test, and a
 # third of a build in optimising themselves: -O0, but for the kernels' ones, which emulate tiles and
 # threads.

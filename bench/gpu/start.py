@@ -21,7 +21,9 @@ def main() -> int:
             print("the server did not start")
             return 1
         ready = time.monotonic() - begin
-        body = json.dumps({"model": "m", "prompt": [1, 2, 3], "max_tokens": 1}).encode()
+        with urllib.request.urlopen(line[1] + "/v1/models", timeout=60) as reply:
+            model = json.load(reply)["data"][0]["id"]
+        body = json.dumps({"model": model, "prompt": [1, 2, 3], "max_tokens": 1}).encode()
         request = urllib.request.Request(line[1] + "/v1/completions", body,
                                          {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=60) as reply:

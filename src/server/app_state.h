@@ -64,7 +64,8 @@ void reply(const AppState& state, const RequestContext& context, HttpResponse re
 void reply_error(const AppState& state, const RequestContext& context, const ApiError& error);
 
 // One function a family of routes; each adds its rows to the table. `state` must outlive `router`.
-void add_ops_routes(Router& router, AppState& state);         // health, metrics, version, load, /
+void add_ops_routes(Router& router, AppState& state);         // health, metrics, version, load
+void add_page_routes(Router& router, AppState& state);        // / and what it loads
 void add_models_routes(Router& router, AppState& state);      // /v1/models
 void add_completion_routes(Router& router, AppState& state);  // /v1/completions
 void add_chat_routes(Router& router, AppState& state);        // /v1/chat/completions

@@ -8,21 +8,6 @@
 namespace ramjet::server {
 namespace {
 
-constexpr std::string_view kPage = R"(<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Ramjet</title>
-<meta name="viewport" content="width=device-width,initial-scale=1">
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem}
-code{font:14px ui-monospace,monospace}@media(prefers-color-scheme:dark){
-body{background:#111;color:#ddd}a{color:#8bf}}</style></head>
-<body><h1>Ramjet</h1><p>This server speaks the OpenAI API.</p><ul>
-<li><code>POST /v1/chat/completions</code></li><li><code>POST /v1/completions</code></li>
-<li><code>GET <a href="v1/models">/v1/models</a></code></li>
-<li><code>POST /tokenize</code>, <code>POST /detokenize</code></li>
-<li><code>GET <a href="health">/health</a></code>, <code>GET <a href="metrics">/metrics</a></code>,
-<code>GET <a href="load">/load</a></code>, <code>GET <a href="version">/version</a></code></li>
-</ul></body></html>
-)";
-
 void health(AppState& state, const RequestContext& context) {
   if (state.draining) {
     return reply_error(state, context, error_of_status(503, "the server is shutting down"));
@@ -66,9 +51,6 @@ void add_ops_routes(Router& router, AppState& state) {
   get("/metrics", true, metrics);
   get("/version", false, [](AppState& s, const RequestContext& context) {
     reply(s, context, {.body = R"({"version":")" RAMJET_VERSION "\"}"});
-  });
-  get("/", false, [](AppState& s, const RequestContext& context) {
-    reply(s, context, {.content_type = "text/html; charset=utf-8", .body = std::string(kPage)});
   });
 }
 

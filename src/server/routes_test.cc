@@ -25,7 +25,12 @@ TEST(Routes, ModelsHealthVersionTokenize) {
   EXPECT_EQ(client.get("/v1/models/nope").status, 404);
   EXPECT_EQ(client.get("/health").status, 200);
   EXPECT_TRUE(Json::parse(client.get("/version").body).contains("version"));
-  EXPECT_THAT(client.get("/").body, HasSubstr("/v1/chat/completions"));
+  const auto page = client.get("/");
+  EXPECT_THAT(page.body, HasSubstr("page/app.js"));
+  EXPECT_THAT(client.get("/page/app.js").body, HasSubstr("startChat"));
+  EXPECT_THAT(client.get("/page/style.css").body, HasSubstr("prefers-color-scheme"));
+  EXPECT_EQ(client.get("/page/../app_state.h").status, 404);
+  EXPECT_EQ(client.get("/page/none.js").status, 404);
   EXPECT_EQ(Json::parse(client.get("/load").body)["server_load"], 0);
   const Json tokens = Json::parse(
       client.post("/tokenize", R"({"prompt":"a b<|end|>","return_token_strs":true})").body);

@@ -145,6 +145,7 @@ void Server::serve(std::unique_ptr<ModelHost> host) {
   state.log_requests = options.log_requests;
   state.http_stats = [http = impl_->http.get()] { return http->stats(); };
   add_ops_routes(impl_->router, state);
+  add_page_routes(impl_->router, state);
   add_models_routes(impl_->router, state);
   add_completion_routes(impl_->router, state);
   add_chat_routes(impl_->router, state);
