@@ -2,6 +2,8 @@
 // splits of their keys. Included where its constants are known.
 #pragma once
 
+#include "attention_tiles.cuh"
+
 struct Item {
   int sequence, head, kv_head, row, tokens, position, keys, first_tile, last_tile;
   int first_slot, slot, slots;  // of splits that have blocks of their own; 0 slots: of none
@@ -34,29 +36,7 @@ __device__ __forceinline__ int pieces_of(const AttentionArguments& a, int s, boo
 
 /// pieces[s]: those of the sequences before s; by the whole block. Returns their number.
 __device__ int find_pieces(const AttentionArguments& a, int count, bool split, int* pieces) {
-  __shared__ int sums[kThreads / 32];
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  int total = 0;
-  for (int base = 0; base < count; base += kThreads) {
-    const int s = base + threadIdx.x;
-    const int mine = s < count ? pieces_of(a, s, split) : 0;
-    int sum = mine;
-#pragma unroll
-    for (int d = 1; d < 32; d *= 2) {
-      const int other = __shfl_up_sync(~0u, sum, d);
-      if (lane >= d) sum += other;
-    }
-    if (lane == 31) sums[warp] = sum;
-    __syncthreads();
-    int before = total;
-    for (int w = 0; w < kThreads / 32; ++w) {
-      if (w < warp) before += sums[w];
-      total += sums[w];
-    }
-    if (s < count) pieces[s] = before + sum - mine;
-    __syncthreads();
-  }
-  return total;
+  return sums_before(count, pieces, [&](int s) { return pieces_of(a, s, split); });
 }
 
 /// The work of this step: pieces by sequence, and whether splits have blocks of their own.

@@ -49,19 +49,6 @@ constexpr int kRawBytes = TILE_KEYS * ATT_PAD;        // of a tile as e4m3
 
 #include "attention_items.cuh"
 
-/// Of the 2 * count tiles of an item keys run one ahead of values, as they are used.
-__device__ __forceinline__ bool values_at(int step, int count) {
-  return step == 2 * count - 1 || (step > 0 && step % 2 == 0);
-}
-__device__ __forceinline__ int nth_at(int step, bool values) {
-  return values ? (step - 1) / 2 : (step + 1) / 2;
-}
-
-/// Byte of a 16-byte unit in a tile of `rows` rows.
-__device__ __forceinline__ int swizzled(int row, int unit, int rows) {
-  return (unit / 8 * rows + row) * 128 + ((unit % 8) ^ (row % 8)) * 16;
-}
-
 #if !ATT_TMA
 __device__ __forceinline__ void copy_tile(const AttentionArguments& a, const Item& it, int tile,
                                           bool values, uint8_t* to) {
@@ -90,10 +77,6 @@ __device__ __forceinline__ void copy_tile(const AttentionArguments& a, const Ite
 #endif
 
 #if ATT_TMA
-struct Maps {
-  const void *cache, *queries;
-};
-
 /// The queries of both warpgroups; by one thread.
 __device__ __forceinline__ void load_queries(const Maps& maps, const Item& it, uint8_t* to,
                                              uint64_t* full, uint64_t policy) {
@@ -426,20 +409,6 @@ __device__ __forceinline__ void multiply_scores(float (&s)[TILE_KEYS / 2], const
   }
 }
 
-/// Values lie keys by dimensions: the operand is transposed, its halves of 64 dimensions the
-/// leading stride, its groups of eight keys the other.
-__device__ __forceinline__ void multiply_values(float (&out)[ATT_PAD / 2],
-                                                const uint32_t (&w)[TILE_KEYS / 4],
-                                                const uint8_t* values) {
-  const uint64_t address = (shared_address(values) & 0x3ffffu) >> 4;
-  const uint64_t b = address | uint64_t{TILE_KEYS * 128 / 16} << 16 | uint64_t{1024 / 16} << 32 |
-                     uint64_t{1} << 62;
-#pragma unroll
-  for (int k = 0; k < TILE_KEYS / 16; ++k) {
-    wgmma_values(out, w[k * 4], w[k * 4 + 1], w[k * 4 + 2], w[k * 4 + 3], b + k * (2048 / 16), 1);
-  }
-}
-
 __device__ __forceinline__ void store_rows(const AttentionArguments& a, const Item& it, int group,
                                            const float (&out)[ATT_PAD / 2], Softmax& m) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
@@ -483,10 +452,6 @@ __device__ __forceinline__ void weigh(const float (&s)[TILE_KEYS / 2], float (&o
 #pragma unroll
   for (int i = 0; i < ATT_PAD / 2; ++i) out[i] *= m.scale[i / 2 % 2];
 }
-
-/// Turns of the two warpgroups in asking for products.
-__device__ __forceinline__ void await_turn(int group) { named_barrier(4 + group, 256); }
-__device__ __forceinline__ void pass_turn(int group) { named_barrier_arrive(5 - group, 256); }
 
 struct Consumer {
   const uint8_t* queries;

@@ -29,6 +29,8 @@ constexpr int kQueryBytes = 64 * ATT_PAD * 2;
 constexpr int kTileBytes = TILE_KEYS * ATT_PAD * 2;
 constexpr int kRawBytes = TILE_KEYS * ATT_PAD;  // of a tile as e4m3
 
+#include "attention_tiles.cuh"
+
 struct Places {
   int place = 0;
   uint32_t phase = 0;
@@ -43,30 +45,10 @@ struct Item {
 
 /// tiles[s]: tiles of 128 queries before sequence s; by the whole block. Returns their number.
 __device__ int find_tiles(const int* query_start, int count, int* tiles) {
-  __shared__ int sums[kThreads / 32];
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  int total = 0;
-  for (int base = 0; base < count; base += kThreads) {
-    const int s = base + threadIdx.x;
-    const int rows = s < count ? query_start[s + 1] - query_start[s] : 0;
-    const int mine = rows > 1 ? (rows + kTileRows - 1) / kTileRows : 0;
-    int sum = mine;
-#pragma unroll
-    for (int d = 1; d < 32; d *= 2) {
-      const int other = __shfl_up_sync(~0u, sum, d);
-      if (lane >= d) sum += other;
-    }
-    if (lane == 31) sums[warp] = sum;
-    __syncthreads();
-    int before = total;
-    for (int w = 0; w < kThreads / 32; ++w) {
-      if (w < warp) before += sums[w];
-      total += sums[w];
-    }
-    if (s < count) tiles[s] = before + sum - mine;
-    __syncthreads();
-  }
-  return total;
+  return sums_before(count, tiles, [&](int s) {
+    const int rows = query_start[s + 1] - query_start[s];
+    return rows > 1 ? (rows + kTileRows - 1) / kTileRows : 0;
+  });
 }
 
 __device__ __forceinline__ Item item_at(const AttentionArguments& a, const int* tiles, int total,
@@ -90,23 +72,6 @@ __device__ __forceinline__ Item item_at(const AttentionArguments& a, const int* 
   it.last_tile = (it.position + it.rows - 1) / TILE_KEYS + 1;
   return it;
 }
-
-/// Of the 2 * count tiles of an item keys run one ahead of values, as they are used.
-__device__ __forceinline__ bool values_at(int step, int count) {
-  return step == 2 * count - 1 || (step > 0 && step % 2 == 0);
-}
-__device__ __forceinline__ int nth_at(int step, bool values) {
-  return values ? (step - 1) / 2 : (step + 1) / 2;
-}
-
-/// Byte of a 16-byte unit in a tile of `rows` rows.
-__device__ __forceinline__ int swizzled(int row, int unit, int rows) {
-  return (unit / 8 * rows + row) * 128 + ((unit % 8) ^ (row % 8)) * 16;
-}
-
-struct Maps {
-  const void *cache, *queries;
-};
 
 /// The queries of both warpgroups; by one thread.
 __device__ __forceinline__ void load_queries(const Maps& maps, const Item& it, uint8_t* to,
@@ -360,20 +325,6 @@ struct Softmax {
   }
 };
 
-/// Values lie keys by dimensions: the operand is transposed, its halves of 64 dimensions the
-/// leading stride, its groups of eight keys the other.
-__device__ __forceinline__ void multiply_values(float (&out)[ATT_PAD / 2],
-                                                const uint32_t (&w)[TILE_KEYS / 4],
-                                                const uint8_t* values) {
-  const uint64_t address = (shared_address(values) & 0x3ffffu) >> 4;
-  const uint64_t b = address | uint64_t{TILE_KEYS * 128 / 16} << 16 | uint64_t{1024 / 16} << 32 |
-                     uint64_t{1} << 62;
-#pragma unroll
-  for (int k = 0; k < TILE_KEYS / 16; ++k) {
-    wgmma_values(out, w[k * 4], w[k * 4 + 1], w[k * 4 + 2], w[k * 4 + 3], b + k * (2048 / 16), 1);
-  }
-}
-
 __device__ __forceinline__ void store_rows(const AttentionArguments& a, const Item& it, int group,
                                            const float (&out)[ATT_PAD / 2], Softmax& m) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
@@ -405,10 +356,6 @@ __device__ __forceinline__ void weigh(const float (&s)[TILE_KEYS / 2], float (&o
 #pragma unroll
   for (int i = 0; i < ATT_PAD / 2; ++i) out[i] *= m.scale[i / 2 % 2];
 }
-
-/// Turns of the two warpgroups in asking for products.
-__device__ __forceinline__ void await_turn(int group) { named_barrier(4 + group, 256); }
-__device__ __forceinline__ void pass_turn(int group) { named_barrier_arrive(5 - group, 256); }
 
 struct Consumer {
   const uint8_t* queries;
