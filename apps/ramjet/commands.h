@@ -20,6 +20,7 @@ void add_build_command(CLI::App& app, CommandRunner& runner);
 void add_doctor_command(CLI::App& app, CommandRunner& runner);
 void add_executor_command(CLI::App& app, CommandRunner& runner);  // hidden: serve starts it
 void add_eval_command(CLI::App& app, CommandRunner& runner);
+void add_grammar_command(CLI::App& app, CommandRunner& runner);
 void add_inspect_command(CLI::App& app, CommandRunner& runner);
 void add_logits_command(CLI::App& app, CommandRunner& runner);
 void add_parse_command(CLI::App& app, CommandRunner& runner);

@@ -44,6 +44,7 @@ int run_command(int argc, char** argv) {
   add_tokenize_command(app, runner);
   add_template_command(app, runner);
   add_parse_command(app, runner);
+  add_grammar_command(app, runner);
   add_bench_command(app, runner);
   add_doctor_command(app, runner);
   try {

@@ -73,6 +73,9 @@ class Grammar {
   /// ',' and ':') whose declared members come in the schema's order.
   Result<bool> generates(std::string_view text) const;
 
+  /// An error where the language holds nothing that a model could be led to.
+  Status can_generate() const;
+
   GrammarImpl& impl() const { return *impl_; }
 
  private:

@@ -1,0 +1,252 @@
+#include "text/grammar/token_mask.h"
+
+#include <algorithm>
+#include <array>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <stdexcept>
+#include <unordered_map>
+
+#include "text/grammar/grammar_impl.h"
+#include "text/grammar/string_mask.h"
+
+namespace ramjet::text {
+namespace {
+
+constexpr size_t kMaxStates = 16'384;          // a KiB each
+constexpr size_t kMaxKept = size_t{64} << 20;  // bytes of masks
+constexpr int32_t kDead = -1;
+constexpr int32_t kUnknown = -2;
+
+using Steps = std::array<int32_t, 256>;
+
+class Masker {
+ public:
+  Masker(GrammarPtr grammar, std::shared_ptr<const TokenTrie> trie)
+      : grammar_(std::move(grammar)), trie_(std::move(trie)) {}
+
+  using StatePtr = std::shared_ptr<const MachineState>;  // of the table and of masks that are there
+  struct Place {
+    uint64_t epoch = ~uint64_t{0};
+    int32_t id = 0;
+    StatePtr state;
+  };
+
+  Place start() {
+    const std::lock_guard lock(grammar_->impl().mutex);
+    grammar_->impl().pool.renew();
+    Place place;
+    place.state = std::make_shared<const MachineState>(machine().start(grammar_->impl().entry));
+    locate(place);
+    return place;
+  }
+  void fill(Place& place, std::span<uint32_t> bits) {
+    const std::lock_guard lock(grammar_->impl().mutex);
+    grammar_->impl().pool.renew();
+    locate(place);
+    const std::vector<uint32_t>& mask = mask_of(place.id);
+    std::fill(bits.begin(), bits.end(), 0);
+    std::copy_n(mask.begin(), std::min(mask.size(), bits.size()), bits.begin());
+  }
+  /// Follows a token; false where it was not allowed.
+  bool accept(Place& place, int32_t token) {
+    const std::string_view bytes = trie_->bytes(token);
+    if (bytes.empty()) return false;
+    const std::lock_guard lock(grammar_->impl().mutex);
+    grammar_->impl().pool.renew();
+    locate(place);
+    int32_t at = place.id;
+    for (const char byte : bytes) {
+      at = step(at, static_cast<uint8_t>(byte));
+      if (at < 0) return false;
+    }
+    place.id = at;
+    place.state = states_[static_cast<size_t>(at)].state;
+    return true;
+  }
+  bool accepting(Place& place) {
+    const std::lock_guard lock(grammar_->impl().mutex);
+    return machine().accepting(*place.state);
+  }
+  /// Whether the text is whole and nothing may follow.
+  bool complete(const Place& place) const {
+    return std::all_of(place.state->begin(), place.state->end(),
+                       [](const Thread& t) { return t.kind == Thread::Kind::kDone; });
+  }
+  const TokenTrie& trie() const { return *trie_; }
+
+ private:
+  struct State {
+    StatePtr state;
+    Steps steps;
+    std::vector<uint32_t> mask;
+  };
+  Machine& machine() { return grammar_->impl().canonical; }
+
+  /// The place's number, found anew if all was forgotten since.
+  void locate(Place& place) {
+    const bool full = states_.size() > kMaxStates || kept_ > kMaxKept;
+    if (full) {
+      states_.clear(), ids_.clear(), strings_.clear();
+      kept_ = 0;
+      ++epoch_;
+    }
+    if (place.epoch == epoch_) return;
+    place.epoch = epoch_;
+    place.id = intern(*place.state);
+  }
+  int32_t intern(MachineState state) {
+    size_t hash = state.size();
+    for (const Thread& t : state) hash += t.hash();
+    auto& same = ids_[hash];
+    for (const int32_t id : same) {
+      if (*states_[static_cast<size_t>(id)].state == state) return id;
+    }
+    const auto id = static_cast<int32_t>(states_.size());
+    same.push_back(id);
+    states_.push_back({std::make_shared<const MachineState>(std::move(state)), {}, {}});
+    states_.back().steps.fill(kUnknown);
+    return id;
+  }
+  int32_t step(int32_t id, uint8_t byte) {
+    const int32_t known = states_[static_cast<size_t>(id)].steps[byte];
+    if (known != kUnknown) return known;
+    MachineState next = machine().step(*states_[static_cast<size_t>(id)].state, byte);
+    const int32_t to = next.empty() ? kDead : intern(std::move(next));
+    states_[static_cast<size_t>(id)].steps[byte] = to;
+    return to;
+  }
+  void add_below(NodeRange range, int32_t from, std::vector<uint32_t>& bits) {
+    walk(
+        *trie_, range, from, [this](int32_t s, uint8_t byte) { return step(s, byte); },
+        [this, &bits](uint32_t i, int32_t) {
+          const TokenTrie::Node& node = trie_->nodes()[i];
+          for (uint32_t t = node.tokens_begin; t < node.tokens_end; ++t) {
+            const auto id = static_cast<uint32_t>(trie_->tokens()[t]);
+            bits[id / 32] |= 1u << (id % 32);
+          }
+          return true;
+        });
+  }
+  const std::vector<uint32_t>& mask_of(int32_t id) {
+    if (!states_[static_cast<size_t>(id)].mask.empty()) {
+      return states_[static_cast<size_t>(id)].mask;
+    }
+    std::vector<uint32_t> bits;
+    const StatePtr state = states_[static_cast<size_t>(id)].state;
+    const Thread& first = state->front();
+    const bool in_string = state->size() == 1 && first.kind == Thread::Kind::kString &&
+                           first.chars.mode == CharReader::Mode::kPlain && !first.capture;
+    if (in_string) {
+      const StringMask& inside = string_mask(*first.dfa, first.b);
+      bits = inside.bits;
+      // All that leaves the string by a quote behind a character is in one of few states.
+      for (const uint32_t exit : inside.exits) add_exit(exit, id, bits);
+    } else {
+      bits.assign(trie_->words(), 0);
+      add_below({0, static_cast<uint32_t>(trie_->nodes().size())}, id, bits);
+    }
+    if (machine().accepting(*state)) {
+      for (const int32_t end : trie_->end_ids()) {
+        bits[static_cast<size_t>(end) / 32] |= 1u << (end % 32);
+      }
+    }
+    kept_ += bits.size() * 4;
+    State& kept = states_[static_cast<size_t>(id)];
+    kept.mask = std::move(bits);
+    return kept.mask;
+  }
+  /// Closing a string leads to one state, whatever was in it.
+  void add_exit(uint32_t exit, int32_t id, std::vector<uint32_t>& bits) {
+    auto found = after_string_.find({epoch_, id});
+    if (found == after_string_.end()) {
+      MachineState closing = *states_[static_cast<size_t>(id)].state;
+      Thread& t = closing.front();
+      for (t.b = 0; !t.dfa->accepts(t.b);) ++t.b;
+      MachineState after = machine().step(closing, '"');
+      const int32_t to = after.empty() ? kDead : intern(std::move(after));
+      if (after_string_.size() > kMaxStates) after_string_.clear();
+      found = after_string_.emplace(std::pair(epoch_, id), to).first;
+    }
+    const int32_t to = found->second;
+    if (to < 0) return;
+    const TokenTrie::Node& node = trie_->nodes()[exit];
+    for (uint32_t t = node.tokens_begin; t < node.tokens_end; ++t) {
+      const auto token = static_cast<uint32_t>(trie_->tokens()[t]);
+      bits[token / 32] |= 1u << (token % 32);
+    }
+    add_below({exit + 1, node.after}, to, bits);
+  }
+  const StringMask& string_mask(const Dfa& dfa, int32_t at) {
+    if (dfa.is_all()) return trie_->any_string();
+    const auto [found, fresh] = strings_.try_emplace({&dfa, at});
+    if (fresh) {
+      found->second = make_string_mask(*trie_, dfa, at);
+      kept_ += found->second.bits.size() * 4 + found->second.exits.size() * 4;
+    }
+    return found->second;
+  }
+
+  const GrammarPtr grammar_;
+  const std::shared_ptr<const TokenTrie> trie_;
+  uint64_t epoch_ = 0;
+  std::deque<State> states_;
+  std::unordered_map<size_t, std::vector<int32_t>> ids_;
+  std::map<std::pair<const Dfa*, int32_t>, StringMask> strings_;
+  std::map<std::pair<uint64_t, int32_t>, int32_t> after_string_;
+  size_t kept_ = 0;
+};
+
+class GrammarMask final : public TokenMask {
+ public:
+  GrammarMask(std::shared_ptr<Masker> masker, Masker::Place place)
+      : masker_(std::move(masker)), place_(std::move(place)) {}
+
+  bool fill(std::span<uint32_t> bits) override {
+    try {
+      masker_->fill(place_, bits);
+    } catch (const Refusal& refusal) {
+      throw std::runtime_error(refusal.error.message);  // the runtime's boundary ends the sequence
+    }
+    const bool any = std::any_of(bits.begin(), bits.end(), [](uint32_t w) { return w != 0; });
+    if (!any) throw std::runtime_error("the vocabulary has no token for what the grammar wants");
+    return true;
+  }
+  bool accept(int32_t id) override {
+    const auto& ends = masker_->trie().end_ids();
+    if (std::find(ends.begin(), ends.end(), id) != ends.end()) {
+      ended_ = masker_->accepting(place_);
+      return ended_;
+    }
+    try {
+      return masker_->accept(place_, id);
+    } catch (const Refusal& refusal) {
+      throw std::runtime_error(refusal.error.message);
+    }
+  }
+  bool finished() const override { return ended_ || masker_->complete(place_); }
+  std::unique_ptr<TokenMask> clone() const override { return std::make_unique<GrammarMask>(*this); }
+
+ private:
+  std::shared_ptr<Masker> masker_;  // shared by all sequences of one grammar
+  Masker::Place place_;
+  bool ended_ = false;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<TokenMask>> make_token_mask(GrammarPtr grammar,
+                                                   std::shared_ptr<const TokenTrie> trie) {
+  RETURN_IF_ERROR(grammar->can_generate());
+  try {
+    auto masker = std::make_shared<Masker>(std::move(grammar), std::move(trie));
+    Masker::Place place = masker->start();
+    return std::unique_ptr<TokenMask>(
+        std::make_unique<GrammarMask>(std::move(masker), std::move(place)));
+  } catch (const Refusal& refusal) {
+    return refusal.error;
+  }
+}
+
+}  // namespace ramjet::text
