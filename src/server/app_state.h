@@ -69,6 +69,7 @@ void add_page_routes(Router& router, AppState& state);        // / and what it l
 void add_models_routes(Router& router, AppState& state);      // /v1/models
 void add_completion_routes(Router& router, AppState& state);  // /v1/completions
 void add_chat_routes(Router& router, AppState& state);        // /v1/chat/completions
+void add_messages_routes(Router& router, AppState& state);    // /v1/messages
 void add_tokenize_routes(Router& router, AppState& state);    // /tokenize, /detokenize
 
 }  // namespace ramjet::server

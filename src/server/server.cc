@@ -149,6 +149,7 @@ void Server::serve(std::unique_ptr<ModelHost> host) {
   add_models_routes(impl_->router, state);
   add_completion_routes(impl_->router, state);
   add_chat_routes(impl_->router, state);
+  add_messages_routes(impl_->router, state);
   add_tokenize_routes(impl_->router, state);
   impl_->ready = true;
 }

@@ -7,14 +7,9 @@
 #include "server/openai/reply.h"
 
 namespace ramjet::server {
-namespace {
 
-/// Everything up to the executor; the error to answer with, if there is one.
-std::optional<ApiError> prepare_chat(const ModelHost& host, const std::string& body,
-                                     ChatRequest& request, GenerationSpec& spec) {
-  OrderedJson json;
-  if (auto error = parse_body(body, json)) return error;
-  if (auto error = parse_chat(json, facts_of(host), request)) return error;
+std::optional<ApiError> prepare_chat(const ModelHost& host, ChatRequest& request,
+                                     GenerationSpec& spec) {
   const GenerationRequest& common = request.common;
   if (auto error = check_model(host, common.model)) return error;
   std::string text;
@@ -31,11 +26,22 @@ std::optional<ApiError> prepare_chat(const ModelHost& host, const std::string& b
   return std::nullopt;
 }
 
+namespace {
+
+/// Everything up to the executor.
+std::optional<ApiError> prepare(const ModelHost& host, const std::string& body,
+                                ChatRequest& request, GenerationSpec& spec) {
+  OrderedJson json;
+  if (auto error = parse_body(body, json)) return error;
+  if (auto error = parse_chat(json, facts_of(host), request)) return error;
+  return prepare_chat(host, request, spec);
+}
+
 void chat(AppState& state, RequestContext context) {
   if (refuse_if_draining(state, context)) return;
   auto request = std::make_shared<ChatRequest>();  // with the format
   GenerationSpec spec;
-  if (auto error = prepare_chat(*state.host, context.request().body, *request, spec)) {
+  if (auto error = prepare(*state.host, context.request().body, *request, spec)) {
     return reply_error(state, context, *error);
   }
   const std::string id = answer_id("chatcmpl-", context, request->common);

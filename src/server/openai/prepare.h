@@ -13,6 +13,8 @@
 
 namespace ramjet::server {
 
+struct GenerationSpec;
+
 ModelFacts facts_of(const ModelHost& host);
 /// An error unless `model` is empty or one of the host's names.
 std::optional<ApiError> check_model(const ModelHost& host, const std::string& model);
@@ -35,5 +37,9 @@ std::optional<ApiError> make_request(const ModelHost& host, const GenerationRequ
 std::optional<ApiError> check_logprobs(const ModelHost& host, const GenerationRequest& common,
                                        const Request& request,
                                        const std::vector<std::vector<int32_t>>& prompts);
+
+/// All of the above for a chat, up to what the executor takes; the error to answer with, if any.
+std::optional<ApiError> prepare_chat(const ModelHost& host, ChatRequest& request,
+                                     GenerationSpec& spec);
 
 }  // namespace ramjet::server

@@ -28,6 +28,7 @@ class Reply final : public GenerationListener {
          .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
   }
 
+  HttpResponse refusal(const ApiError& error) { return format_->error_reply(error); }
   void on_prompt_logprobs(int prompt, std::vector<PositionLogprobs> logprobs) override {
     format_->on_prompt_logprobs(prompt, std::move(logprobs));
   }
@@ -80,7 +81,7 @@ void Reply::on_end(const std::optional<Error>& error, bool cancelled, const Usag
       format_->write_error(api_error, events);
       (void)context_.exchange->send(events);
     } else {
-      context_.exchange->respond(error_response(api_error));
+      context_.exchange->respond(format_->error_reply(api_error));
     }
   } else if (streaming_) {
     std::string events;
@@ -105,7 +106,8 @@ void start_generation(AppState& state, RequestContext context, GenerationSpec sp
   auto generation = std::make_shared<Generation>(std::move(spec), state.services());
   auto reply = std::make_shared<Reply>(state, context, choices, std::move(form));
   if (Status submitted = generation->submit(); !submitted.ok()) {
-    return reply_error(state, context, from_error(submitted.error(), context.request_id));
+    return server::reply(state, context,
+                         reply->refusal(from_error(submitted.error(), context.request_id)));
   }
   if (stream) reply->begin_stream();
   exchange->on_gone([weak = std::weak_ptr<Generation>(generation)] {

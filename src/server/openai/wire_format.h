@@ -35,6 +35,8 @@ class WireFormat {
   virtual void write_error(const ApiError& error, std::string& out) = 0;
   /// The answer in one piece; one delta a choice, holding all of it.
   virtual std::string whole(std::vector<Delta> choices, const Usage& usage) = 0;
+  /// The answer to a request that failed before anything of it was sent.
+  virtual HttpResponse error_reply(const ApiError& error) { return error_response(error); }
 };
 
 /// Both must outlive the format, the request through the pointer.

@@ -135,7 +135,8 @@ std::vector<std::string> sse_data(std::string_view body) {
   std::vector<std::string> out;
   while (!body.empty()) {
     const size_t end = body.find("\n\n");
-    const std::string_view event = body.substr(0, end);
+    std::string_view event = body.substr(0, end);
+    if (event.starts_with("event: ")) event.remove_prefix(event.find('\n') + 1);
     if (event.starts_with("data: ")) out.emplace_back(event.substr(6));
     if (end == std::string_view::npos) break;
     body.remove_prefix(end + 2);
