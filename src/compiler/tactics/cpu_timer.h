@@ -36,6 +36,8 @@ class CpuTimer final : public TacticTimer {
   }
   Result<std::optional<double>> us(const kernels::Tactic& tactic, const kernels::OpDesc& desc,
                                    std::span<const int64_t> symbols) override;
+  Result<std::optional<double>> again(const kernels::Tactic& tactic, const kernels::OpDesc& desc,
+                                      std::span<const int64_t> symbols) override;
   std::vector<engine::Candidate> baselines(const kernels::OpDesc&,
                                            std::span<const int64_t>) override {
     return {};

@@ -36,6 +36,12 @@ class TacticTimer {
   virtual Result<std::optional<double>> us(const kernels::Tactic& tactic,
                                            const kernels::OpDesc& desc,
                                            std::span<const int64_t> symbols) = 0;
+  /// Measures once more, whatever is remembered. nullopt: not this timer, or not within its budget.
+  virtual Result<std::optional<double>> again(const kernels::Tactic&, const kernels::OpDesc&,
+                                              std::span<const int64_t>) {
+    return std::optional<double>();
+  }
+
   /// Libraries timed beside, never chosen. Empty where there is none for this op.
   virtual std::vector<engine::Candidate> baselines(const kernels::OpDesc& desc,
                                                    std::span<const int64_t> symbols) = 0;
