@@ -4,10 +4,14 @@
     tokenizer_differential.py --ramjet build/ramjet [--count 100000] [--seed 1] [--only NAME]
 
 Needs `pip install -r tests/python/comparisons.txt`. Tokenizers: the fixtures in
-tests/data/tokenizers and, where they are, the vocabularies of ../shared/data/tokenizers. Prints
-the first differences and ends with "N passed, N failed", counting strings; 1 if any differs.
+tests/data/tokenizers, --random small ones with random parts (random_tokenizers.py), as many
+random SentencePiece models, and, where they are, the vocabularies of ../shared/data/tokenizers;
+SentencePiece and tiktoken files against their own libraries. Prints the first differences and
+ends with "N passed, N failed", counting strings; 1 if any differs.
 """
 import argparse
+import base64
+import io
 import json
 import os
 import pathlib
@@ -18,6 +22,7 @@ import tempfile
 import unicodedata
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+import random_tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -181,7 +186,7 @@ def subjects(folder):
             lambda p=p: Tokenizer.from_file(str(p))) for p in sorted(FIXTURES.rglob("*.json"))
            if not p.name.endswith(".expected.json")]
     if SHARED.exists():
-        for name in ("smollm2", "phi3-mini"):
+        for name in ("smollm2", "phi3-mini", "t5-small"):
             path = SHARED / name / "tokenizer.json"
             out.append((name, path, lambda p=path: Tokenizer.from_file(str(p))))
         llama2 = repaired_llama2(folder)
@@ -191,40 +196,200 @@ def subjects(folder):
     return out
 
 
+def sentencepiece_model(seed):
+    """A small SentencePiece model with random options, or None where its trainer refuses them."""
+    import sentencepiece
+    r = random.Random(seed)
+    kind = r.choice(["bpe", "unigram", "unigram", "char"])
+    extra = {}
+    if r.random() < 0.5:
+        extra["user_defined_symbols"] = r.choice([["<tool>"], ["▁▁", "the"], ["aa", "\t"], ["é", "<x> y"],
+                                                  ["▁▁▁", "▁▁", "1"]])
+    if r.random() < 0.3:
+        extra["control_symbols"] = ["<ctl>"]
+    out = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter((random_tokenizers.TEXT * 3).splitlines() + ["a b c aa aaa aaaa"]),
+            model_writer=out, model_type=kind, vocab_size=r.choice([150, 220, 500]), hard_vocab_limit=False,
+            byte_fallback=kind != "char" and r.random() < 0.4, add_dummy_prefix=r.random() < 0.7,
+            remove_extra_whitespaces=r.random() < 0.5, treat_whitespace_as_suffix=r.random() < 0.25,
+            split_digits=r.random() < 0.3, split_by_whitespace=r.random() < 0.8,
+            allow_whitespace_only_pieces=r.random() < 0.4,
+            normalization_rule_name=r.choice(["identity", "nmt_nfkc", "nfkc_cf"]),
+            character_coverage=r.choice([1.0, 0.99]), minloglevel=3, **extra)
+    except RuntimeError:
+        return None
+    return out.getvalue()
+
+
+class SentencePiece:
+    """The sentencepiece library, as far as compare() asks; of texts with unknown parts it shows a
+    sign that we do not."""
+
+    def __init__(self, path):
+        import sentencepiece
+        self.model = sentencepiece.SentencePieceProcessor(model_file=str(path))
+
+    def answer(self, text):
+        ids = self.model.encode(text)
+        # What stands in the text as ▁ comes back as spaces, of which the first ones go.
+        shown = None if self.model.unk_id() in ids or "▁" in text else self.model.decode(ids)
+        return ids, shown
+
+
+class Tiktoken:
+    def __init__(self, path, pattern, form=None):
+        import tiktoken
+        ranks = {}
+        for line in path.read_text().splitlines():
+            token, rank = line.split()
+            ranks[base64.b64decode(token)] = int(rank)
+        self.encoding = tiktoken.Encoding(path.stem, pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+        self.form = form
+
+    def answer(self, text):
+        text = unicodedata.normalize(self.form, text) if self.form else text
+        return self.encoding.encode_ordinary(text), text
+
+
+LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+          r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+def tiktoken_subjects(folder):
+    """Files of the published sizes and names, made of the vocabularies that are here."""
+    from tiktoken_ext import openai_public
+    spelled, fresh = {}, 256
+    for byte in range(256):
+        printable = 0x21 <= byte <= 0x7E or 0xA1 <= byte <= 0xAC or byte >= 0xAE
+        spelled[chr(byte if printable else fresh)] = byte
+        fresh += not printable
+
+    def of_vocab(name):
+        vocab = json.loads((SHARED / name / "vocab.json").read_text())
+        return {bytes(spelled[c] for c in t): i for t, i in vocab.items() if t != "<|endoftext|>"}
+
+    def write(name, ranks):
+        path = folder / name
+        path.write_text("".join(f"{base64.b64encode(t).decode()} {i}\n"
+                                for t, i in sorted(ranks.items(), key=lambda item: item[1])))
+        return path
+
+    llama3 = SHARED / "llama3/tokenizer.model"
+    lines = llama3.read_text().splitlines(keepends=True)
+    cl100k = folder / "ranks.tiktoken"
+    cl100k.write_text("".join(lines[:100256]))
+    # tiktoken's own patterns; its cl100k stands in a function that would fetch the ranks.
+    source = pathlib.Path(openai_public.__file__).read_text()
+    cl100k_pattern = source.split('"name": "cl100k_base"')[1].split('r"""')[1].split('"""')[0]
+    gpt2_ranks = of_vocab("gpt2")
+    p50k = gpt2_ranks | {b" " * (i + 2): 50257 + i for i in range(24) if b" " * (i + 2) not in gpt2_ranks}
+    return [("tiktoken-llama3", llama3, lambda: Tiktoken(llama3, LLAMA3)),
+            ("tiktoken-cl100k", cl100k, lambda: Tiktoken(cl100k, cl100k_pattern)),
+            ("tiktoken-r50k", write("r50k_base.tiktoken", gpt2_ranks),
+             lambda: Tiktoken(folder / "r50k_base.tiktoken", openai_public.r50k_pat_str)),
+            ("tiktoken-p50k", write("p50k_base.tiktoken", p50k),
+             lambda: Tiktoken(folder / "p50k_base.tiktoken", openai_public.r50k_pat_str)),
+            ("tiktoken-qwen", write("qwen.tiktoken", of_vocab("qwen2")),
+             lambda: Tiktoken(folder / "qwen.tiktoken", LLAMA3.replace("{1,3}", ""), "NFC"))]
+
+
+def library_subjects(folder, models):
+    """(name, path, a function that makes one with answer()) for what has a library of its own."""
+    out = []
+    for seed in range(models):
+        data = sentencepiece_model(seed)
+        if data is None:
+            continue
+        path = folder / f"sentencepiece-{seed}.model"
+        path.write_bytes(data)
+        out.append((path.stem, path, lambda path=path: SentencePiece(path)))
+    if SHARED.exists():
+        llama2 = SHARED / "llama2/tokenizer.model"
+        out.append(("sentencepiece-llama2", llama2, lambda: SentencePiece(llama2)))
+        out += tiktoken_subjects(folder)
+    return out
+
+
 def run_ours(ramjet, path, texts, flags):
     data = "".join(json.dumps(t) + "\n" for t in texts)
     result = subprocess.run([ramjet, "tokenize", str(path), "--batch", *flags], input=data.encode(),
                             capture_output=True, check=False)
     if result.returncode != 0:
         sys.exit(f"{path}: exit {result.returncode}: {result.stderr.decode()[:500]}")
-    return [json.loads(line) for line in result.stdout.split(b"\n") if line]
+    ours = [json.loads(line) for line in result.stdout.split(b"\n") if line]
+    assert len(ours) == len(texts), (path, len(ours), len(texts))
+    return ours
+
+
+class Differences:
+    def __init__(self, name):
+        self.name = name
+        self.count = 0
+
+    def check(self, text, theirs, ours):
+        """`theirs`: what we must say, key by key; a value None is not compared."""
+        wrong = [key for key, value in theirs.items() if value is not None and ours.get(key) != value]
+        if not wrong:
+            return
+        self.count += 1
+        if self.count <= 5:
+            print(f"  {self.name}: {text!r:.300}")
+            print(f"    theirs {str(theirs[wrong[0]])[:300]}\n    ours   {str(ours.get(wrong[0], ours))[:300]}")
+
+
+def answer_of(theirs, text, flags):
+    """{ids, text, type_ids}, or None where the library itself panics."""
+    skipped = set()
+    if "--keep-special" not in flags:
+        # 0.23 does not skip special tokens that its normalizer changes, so they go before.
+        skipped = {i for i, t in theirs.get_added_tokens_decoder().items() if t.special}
+    texts = [text] if isinstance(text, str) else text
+    try:
+        encoding = theirs.encode(*texts, add_special_tokens="--no-special" not in flags)
+        decoded = theirs.decode([i for i in encoding.ids if i not in skipped],
+                                skip_special_tokens="--keep-special" not in flags)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        return None
+    return {"ids": encoding.ids, "text": decoded, "type_ids": encoding.type_ids if len(texts) == 2 else None}
 
 
 def compare(name, ramjet, path, theirs, texts, flags):
-    theirs.no_truncation()
-    theirs.no_padding()
     ours = run_ours(ramjet, path, texts, flags)
-    assert len(ours) == len(texts), (name, len(ours), len(texts))
     theirs.encode_special_tokens = "--no-parse-special" in flags
-    # 0.23 does not skip special tokens that its normalizer changes, so they go before.
-    skipped = set()
-    if "--keep-special" not in flags:
-        skipped = {i for i, t in theirs.get_added_tokens_decoder().items() if t.special}
-    different = 0
+    differences = Differences(f"{name} {' '.join(flags)}")
     for text, our in zip(texts, ours):
-        ids = theirs.encode(text, add_special_tokens="--no-special" not in flags).ids
-        decoded = theirs.decode([i for i in ids if i not in skipped],
-                                skip_special_tokens="--keep-special" not in flags)
-        if ids == our["ids"] and decoded == our["text"]:
-            continue
-        different += 1
-        if different <= 5:
-            print(f"  {name} {' '.join(flags)}: {text!r}")
-            if ids != our["ids"]:
-                print(f"    theirs {ids[:40]}\n    ours   {our['ids'][:40]}")
-            else:
-                print(f"    theirs {decoded!r}\n    ours   {our['text']!r}")
-    return different
+        answer = answer_of(theirs, text, flags)
+        if answer is not None:
+            differences.check(text, answer, our)
+    return differences.count
+
+
+def compare_library(name, ramjet, path, theirs, texts):
+    differences = Differences(name)
+    for text, our in zip(texts, run_ours(ramjet, path, texts, ["--no-special", "--no-parse-special"])):
+        ids, shown = theirs.answer(text)
+        differences.check(text, {"ids": ids, "text": shown}, our)
+    return differences.count
+
+
+def compare_random(seed, ramjet, folder, count):
+    """A small tokenizer with random parts, with truncation, padding and pairs."""
+    data = random_tokenizers.Parts(seed).tokenizer()
+    path = folder / f"random-{seed}.json"
+    path.write_text(json.dumps(data))
+    theirs = Tokenizer.from_file(str(path))
+    strings = Strings(seed, [t["content"] for t in data["added_tokens"]])
+    texts = [""] + [strings.text() for _ in range(count)]
+    texts += [[strings.text(), strings.text()] for _ in range(count // 4)]
+    different = compare(f"random-{seed}", ramjet, path, theirs, texts, [])
+    different += compare(f"random-{seed}", ramjet, path, theirs, texts,
+                         ["--no-special", "--keep-special", "--no-parse-special"])
+    path.unlink()
+    return 2 * len(texts), different
 
 
 def main():
@@ -233,23 +398,46 @@ def main():
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only")
+    parser.add_argument("--random", type=int, default=300, help="how many random tokenizers, of 100 strings each")
     args = parser.parse_args()
     total = compared = 0
+
+    def report(name, strings, different):
+        nonlocal total, compared
+        print(f"{name}: {strings} strings, {different} differ", flush=True)
+        total += different
+        compared += strings
+
     with tempfile.TemporaryDirectory() as folder:
-        for name, path, make in subjects(pathlib.Path(folder)):
+        folder = pathlib.Path(folder)
+        for name, path, make in subjects(folder):
             if args.only and args.only != name:
                 continue
             theirs = make()
+            theirs.no_truncation()
+            theirs.no_padding()
             added = [t.content for t in theirs.get_added_tokens_decoder().values()]
             strings = Strings(args.seed, added)
             texts = [""] + [strings.text() for _ in range(args.count - 1)]
-            different = compare(name, args.ramjet, path, theirs, texts, [])
+            different = compare(name, args.ramjet, path, theirs, texts, ["--no-limits"])
             rest = texts[: args.count // 10]
             for flags in (["--no-parse-special"], ["--no-special", "--keep-special"]):
-                different += compare(name, args.ramjet, path, theirs, rest, flags)
-            print(f"{name}: {len(texts)} strings, {different} differ", flush=True)
-            total += different
-            compared += len(texts) + 2 * len(rest)
+                different += compare(name, args.ramjet, path, theirs, rest, [*flags, "--no-limits"])
+            report(name, len(texts) + 2 * len(rest), different)
+        if not args.only or args.only == "random":
+            for seed in range(args.seed, args.seed + args.random):
+                strings, different = compare_random(seed, args.ramjet, folder, 100)
+                total += different
+                compared += strings
+            report(f"random tokenizers from seed {args.seed}", 0, 0)
+        for name, path, make in library_subjects(folder, args.random // 10):
+            if args.only and args.only != name:
+                continue
+            strings = Strings(args.seed, ["<s>", "</s>", "<tool>", "the  the", "▁▁"])
+            count = args.count if path.is_relative_to(SHARED) or path.suffix == ".tiktoken" else 1000
+            texts = [""] + [strings.text() for _ in range(min(count, args.count) - 1)]
+            texts += [" " * n + "x" for n in range(60)] + ["aa" * n for n in range(40)]
+            report(name, len(texts), compare_library(name, args.ramjet, path, make(), texts))
     print(f"{compared - total} passed, {total} failed")
     sys.exit(1 if total or not compared else 0)
 

@@ -2,13 +2,14 @@
 // as the metadata tell. What they do not keep: a normalizer (gguf_patterns.h has those of known
 // models), whether an added token takes the spaces beside it, and truncation.
 #include <algorithm>
-#include <bit>
+#include <cmath>
 #include <unordered_map>
 
 #include "base/gguf/gguf.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "text/tokenizer/gguf_patterns.h"
+#include "text/tokenizer/sentencepiece_model.h"
 #include "text/tokenizer/tokenizer_impl.h"
 #include "text/tokenizer/utf8.h"
 
@@ -205,63 +206,40 @@ Result<Json> convert_byte_level(const gguf::Header& header, const GgufVocabulary
   return out;
 }
 
-/// Writes the protobuf that a SentencePiece .model is: a GGUF keeps just its fields.
-class ProtoWriter {
- public:
-  void number(uint32_t field, uint64_t value) {
-    varint(field << 3);
-    varint(value);
-  }
-  void real(uint32_t field, float value) {
-    varint(field << 3 | 5);
-    const auto bits = std::bit_cast<uint32_t>(value);
-    out_.append(reinterpret_cast<const char*>(&bits), sizeof(bits));
-  }
-  void bytes(uint32_t field, std::string_view value) {
-    varint(field << 3 | 2);
-    varint(value.size());
-    out_ += value;
-  }
-  std::string take() { return std::move(out_); }
-
- private:
-  void varint(uint64_t value) {
-    for (; value >= 0x80; value >>= 7) out_.push_back(static_cast<char>(value | 0x80));
-    out_.push_back(static_cast<char>(value));
-  }
-  std::string out_;
-};
-
-enum class PieceModel : uint8_t { kUnigram = 1, kBpe = 2 };
-
-Result<std::string> sentencepiece_model(const gguf::Header& header, PieceModel model,
-                                        const GgufVocabulary& vocabulary) {
-  ProtoWriter file;
-  bool has_bytes = false;
+Result<SentencePieceModel> sentencepiece_model(const gguf::Header& header,
+                                               SentencePieceModel::Algorithm algorithm,
+                                               const GgufVocabulary& vocabulary) {
+  SentencePieceModel out;
+  out.algorithm = algorithm;
   for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
-    ProtoWriter piece;
-    piece.bytes(1, vocabulary.tokens[id]);
-    piece.real(2, vocabulary.scores.empty() ? 0 : static_cast<float>(vocabulary.scores[id]));
-    piece.number(3, static_cast<uint64_t>(std::clamp(vocabulary.type(id), 1, 6)));
-    has_bytes |= vocabulary.type(id) == kByte;
-    file.bytes(1, piece.take());
+    const float score = vocabulary.scores.empty() ? 0 : static_cast<float>(vocabulary.scores[id]);
+    if (!std::isfinite(score)) {
+      return invalid_argument("metadata '{}': the score of token {} is {}", key("scores"), id,
+                              score);
+    }
+    const int type = std::clamp(vocabulary.type(id), 1, 6);
+    out.pieces.push_back({std::string(vocabulary.tokens[id]), score, static_cast<PieceType>(type)});
+    out.byte_fallback |= type == kByte;
   }
-  ProtoWriter trainer;
-  trainer.number(3, static_cast<uint64_t>(model));
-  trainer.number(35, has_bytes ? 1 : 0);
-  file.bytes(2, trainer.take());
-  ProtoWriter normalizer;
   if (const gguf::Value* map = header.find(key("precompiled_charsmap")); map != nullptr) {
     const bool good = map->is_array && map->bytes.size() == map->count;
     if (!good) return invalid_argument("metadata '{}' is no bytes", key("precompiled_charsmap"));
-    normalizer.bytes(2, map->bytes);
+    out.charsmap = map->bytes;
   }
-  ASSIGN_OR_RETURN(const bool prefix, header.flag(key("add_space_prefix"), true));
-  ASSIGN_OR_RETURN(const bool squeeze, header.flag(key("remove_extra_whitespaces"), false));
-  normalizer.number(3, prefix ? 1 : 0);
-  normalizer.number(4, squeeze ? 1 : 0);
-  file.bytes(3, normalizer.take());
-  return file.take();
+  ASSIGN_OR_RETURN(out.add_dummy_prefix, header.flag(key("add_space_prefix"), true));
+  ASSIGN_OR_RETURN(out.remove_extra_whitespaces,
+                   header.flag(key("remove_extra_whitespaces"), false));
+  return out;
+}
+
+/// A GGUF's user-defined tokens are taken out of the raw text, as added tokens are.
+void add_user_defined(const GgufVocabulary& vocabulary, Json& json) {
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    if (vocabulary.type(id) != kUserDefined) continue;
+    json["added_tokens"].push_back(added_token(std::string(vocabulary.tokens[id]), id, false));
+  }
+  json["normalizer"].erase("user_defined");
+  json["model"].erase("user_defined");
 }
 
 /// Phi-3's tokens take the spaces behind them: a fact about that model which its files lack.
@@ -274,15 +252,16 @@ void strip_behind(const gguf::Header& header, Json& json) {
   }
 }
 
-Result<Json> convert_pieces(const gguf::Header& header, PieceModel model,
+Result<Json> convert_pieces(const gguf::Header& header, SentencePieceModel::Algorithm algorithm,
                             const GgufVocabulary& vocabulary) {
-  const bool bpe = model == PieceModel::kBpe;
+  const bool bpe = algorithm == SentenceSentencePieceModel::kBpe;
   const FrameDefaults defaults =
       bpe ? FrameDefaults{1, 2, true, false} : FrameDefaults{-1, 1, false, true};
   ASSIGN_OR_RETURN(const Frame frame, read_frame(header, vocabulary, defaults));
-  ASSIGN_OR_RETURN(const std::string file, sentencepiece_model(header, model, vocabulary));
-  ASSIGN_OR_RETURN(const std::string text, json_from_sentencepiece(file));
-  ASSIGN_OR_RETURN(Json json, parse_json(text));
+  ASSIGN_OR_RETURN(const SentencePieceModel model,
+                   sentencepiece_model(header, algorithm, vocabulary));
+  ASSIGN_OR_RETURN(Json json, json_of_sentencepiece(model, ""));
+  add_user_defined(vocabulary, json);
   json["post_processor"] = frame_processor(frame, vocabulary);
   strip_behind(header, json);
   return json;
@@ -339,8 +318,8 @@ Result<std::string> convert(const gguf::Header& header) {
   ASSIGN_OR_RETURN(const GgufVocabulary vocabulary, read_vocabulary(header));
   Result<Json> json =
       model == "gpt2"    ? convert_byte_level(header, vocabulary)
-      : model == "llama" ? convert_pieces(header, PieceModel::kBpe, vocabulary)
-      : model == "t5"    ? convert_pieces(header, PieceModel::kUnigram, vocabulary)
+      : model == "llama" ? convert_pieces(header, SentencePieceModel::kBpe, vocabulary)
+      : model == "t5"    ? convert_pieces(header, SentencePieceModel::kUnigram, vocabulary)
       : model == "bert"  ? convert_word_pieces(header, vocabulary)
                          : Result<Json>(unsupported(
                               "tokenizer model '{}' (metadata '{}') is not known; known are gpt2, "

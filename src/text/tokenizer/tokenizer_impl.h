@@ -38,15 +38,6 @@ struct Tokenizer::Impl {
   bool is_fallback_byte(int32_t id) const;
 };
 
-/// tokenizer.json text for vocab.json + merges.txt, of the class tokenizer_config.json names
-/// ("" where absent: GPT-2).
-Result<std::string> json_from_vocab_and_merges(std::string_view vocab_json,
-                                               std::string_view merges_text,
-                                               std::string_view config_json);
-/// tokenizer.json text for a tiktoken file of Llama 3: lines of base64 token and rank.
-Result<std::string> json_from_tiktoken(std::string_view ranks_text);
-/// tokenizer.json text for a SentencePiece .model of type BPE.
-Result<std::string> json_from_sentencepiece(std::string_view bytes);
 /// tokenizer.json text for the vocabulary of a GGUF. Errors: kNotFound for one without vocabulary;
 /// kUnsupported naming a model or pre-tokenizer that is not known; kInvalidArgument naming a key.
 Result<std::string> json_from_gguf(const std::string& path);

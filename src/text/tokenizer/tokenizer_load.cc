@@ -5,6 +5,8 @@
 #include "base/gguf/gguf.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "text/tokenizer/conversion.h"
+#include "text/tokenizer/sentencepiece_model.h"
 #include "text/tokenizer/tokenizer_impl.h"
 #include "text/tokenizer/utf8.h"
 
@@ -23,10 +25,10 @@ const Json& member(const Json& json, const char* key) {
 constexpr std::string_view kMagic("RJTOK\0\0\1", 8);
 constexpr size_t kHeaderBytes = 8 + 8 + 4;  // magic, checksum of the rest, size of the JSON
 
-/// What from_serialized() reads; the JSON itself where the tables cannot be saved.
+/// What from_serialized() reads; the JSON itself, or its `text`, where the tables cannot be saved.
 std::string serialize(Json json, std::string_view text, const Model& model) {
   std::string tables;
-  if (!model.save_tables(tables)) return std::string(text);
+  if (!model.save_tables(tables)) return text.empty() ? dump_json(json) : std::string(text);
   json["model"].erase("vocab");
   json["model"].erase("merges");
   json["model"].erase("merge_ranks");
@@ -81,22 +83,78 @@ Result<std::unique_ptr<Tokenizer>> guarded(Build build) {
   }
 }
 
-Result<std::unique_ptr<Tokenizer>> load_folder(const std::string& folder) {
-  const auto path = [&](const char* name) { return folder + "/" + name; };
-  if (path_exists(path("tokenizer.json"))) return Tokenizer::load(path("tokenizer.json"));
-  if (path_exists(path("vocab.json")) && path_exists(path("merges.txt"))) {
-    ASSIGN_OR_RETURN(std::string vocab, read_file(path("vocab.json"), kMaxFileBytes));
-    ASSIGN_OR_RETURN(std::string merges, read_file(path("merges.txt"), kMaxFileBytes));
-    std::string config;
-    if (path_exists(path("tokenizer_config.json"))) {
-      ASSIGN_OR_RETURN(config, read_file(path("tokenizer_config.json"), kMaxFileBytes));
-    }
-    ASSIGN_OR_RETURN(std::string json, json_from_vocab_and_merges(vocab, merges, config));
-    return Tokenizer::from_json(json);
+Result<std::unique_ptr<Tokenizer>> from_value(Json json) {
+  return guarded([&]() -> Result<std::unique_ptr<Tokenizer::Impl>> {
+    ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer::Impl> impl, build(json, nullptr));
+    impl->serialized = serialize(std::move(json), {}, *impl->model);
+    return impl;
+  });
+}
+
+/// A file beside the tokenizer's, "" where there is none.
+Result<std::string> read_beside(const std::string& folder, const char* name) {
+  const std::string path = (std::filesystem::path(folder) / name).string();
+  if (!path_exists(path)) return std::string();
+  return read_file(path, kMaxFileBytes);
+}
+
+Result<Json> json_from_file(const std::filesystem::path& path, std::string_view text,
+                            std::string_view config) {
+  const std::string name = path.filename();
+  if (name == "vocab.txt" || path.extension() == ".txt") return json_from_vocab_text(text, config);
+  // A protobuf of pieces begins with the tag of its first field; base64 never does.
+  if (!text.starts_with('\n')) return json_from_tiktoken(text, name);
+  ASSIGN_OR_RETURN(const SentencePieceModel model, read_sentencepiece(text));
+  return json_of_sentencepiece(model, config);
+}
+
+bool is_vocabulary_of_merges(const std::filesystem::path& path) {
+  return path.filename() == "vocab.json" &&
+         path_exists((path.parent_path() / "merges.txt").string());
+}
+
+/// Any form but tokenizer.json and the serialized one.
+Result<Json> json_from_foreign(const std::filesystem::path& path, bool use_config) {
+  const std::string folder = path.parent_path().string();
+  std::string config;
+  if (use_config || is_vocabulary_of_merges(path) || path.extension() == ".txt") {
+    ASSIGN_OR_RETURN(config, read_beside(folder, "tokenizer_config.json"));
   }
-  if (path_exists(path("tokenizer.model"))) return Tokenizer::load(path("tokenizer.model"));
-  return not_found("{}: no tokenizer.json, no vocab.json with merges.txt, no tokenizer.model",
-                   folder);
+  ASSIGN_OR_RETURN(const std::string text, read_file(path.string(), kMaxFileBytes));
+  if (!is_vocabulary_of_merges(path)) return json_from_file(path, text, config);
+  ASSIGN_OR_RETURN(const std::string merges, read_beside(folder, "merges.txt"));
+  return json_from_vocab_and_merges(text, merges, config);
+}
+
+Result<std::unique_ptr<Tokenizer>> load_foreign(const std::filesystem::path& path,
+                                                bool use_config) {
+  Result<Json> json = json_from_foreign(path, use_config);
+  if (!json.ok()) return json.error().with_context(path.string());
+  Result<std::unique_ptr<Tokenizer>> out = from_value(std::move(json).value());
+  if (!out.ok()) return out.error().with_context(path.string());
+  return out;
+}
+
+Result<std::unique_ptr<Tokenizer>> load_folder(const std::string& folder) {
+  const std::filesystem::path path(folder);
+  if (path_exists((path / "tokenizer.json").string())) {
+    return Tokenizer::load((path / "tokenizer.json").string());
+  }
+  if (is_vocabulary_of_merges(path / "vocab.json")) return load_foreign(path / "vocab.json", true);
+  for (const char* name : {"tokenizer.model", "spiece.model", "sentencepiece.model",
+                           "sentencepiece.bpe.model", "tiktoken.model"}) {
+    if (path_exists((path / name).string())) return load_foreign(path / name, true);
+  }
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
+    if (entry.path().extension() == ".tiktoken") return load_foreign(entry.path(), true);
+  }
+  if (path_exists((path / "vocab.txt").string())) return load_foreign(path / "vocab.txt", true);
+  return not_found(
+      "{}: no tokenizer.json, no vocab.json with merges.txt, no tokenizer.model, no .tiktoken and "
+      "no "
+      "vocab.txt",
+      folder);
 }
 
 }  // namespace
@@ -140,14 +198,13 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string& path) {
     Result<std::unique_ptr<Tokenizer>> out = from_json(json);
     return out.ok() ? std::move(out) : out.error().with_context(path);
   }
-  ASSIGN_OR_RETURN(std::string text, read_file(path, kMaxFileBytes));
-  if (std::filesystem::path(path).extension() == ".model") {
-    // A protobuf of pieces begins with the tag of its first field; base64 never does.
-    Result<std::string> json =
-        text.starts_with('\n') ? json_from_sentencepiece(text) : json_from_tiktoken(text);
-    if (!json.ok()) return json.error().with_context(path);
-    text = std::move(json).value();
+  const std::filesystem::path file(path);
+  const std::string extension = file.extension();
+  if (extension == ".model" || extension == ".tiktoken" || extension == ".txt" ||
+      is_vocabulary_of_merges(file)) {
+    return load_foreign(file, false);
   }
+  ASSIGN_OR_RETURN(const std::string text, read_file(path, kMaxFileBytes));
   Result<std::unique_ptr<Tokenizer>> out = from_json(text);
   if (!out.ok()) return out.error().with_context(path);
   return out;

@@ -56,7 +56,7 @@ UnigramModel::UnigramModel(UnigramConfig config, Vocabulary vocabulary, std::vec
     for (size_t id = 0; id < scores_.size(); ++id) {
       if (types[id] != kPieceUserDefined) continue;
       const auto length = static_cast<float>(vocabulary_.token(static_cast<int32_t>(id)).size());
-      scores_[id] = static_cast<double>(length * highest) - 0.1;
+      scores_[id] = static_cast<double>(length * highest - 0.1f);
     }
   } else {
     unk_score_ = lowest - kUnknownPenalty;
@@ -145,8 +145,9 @@ bool UnigramModel::encode_word(std::string_view word, std::vector<int32_t>& out)
   const auto offer = [&](size_t end, size_t start, double score, int32_t id) {
     if (end - base >= best.size()) best.resize(end - base + 1, {0, -1, kUnreached});
     Step<Score>& step = best[end - base];
-    if (step.start == kUnreached || score > static_cast<double>(step.score)) {
-      step = {static_cast<Score>(score), id, static_cast<uint32_t>(start - base)};
+    const auto rounded = static_cast<Score>(score);
+    if (step.start == kUnreached || rounded > step.score) {
+      step = {rounded, id, static_cast<uint32_t>(start - base)};
     }
   };
   for (size_t start = 0; start < word.size();) {
@@ -172,8 +173,7 @@ bool UnigramModel::encode_word(std::string_view word, std::vector<int32_t>& out)
     }
     if (!single) {
       if (!config_.unk_id) return false;
-      const double score = static_cast<double>(static_cast<Score>(unk_score_ + reached));
-      offer(start + character, start, score, *config_.unk_id);
+      offer(start + character, start, unk_score_ + reached, *config_.unk_id);
     }
     start += character;
   }
