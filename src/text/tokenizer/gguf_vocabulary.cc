@@ -254,7 +254,7 @@ void strip_behind(const gguf::Header& header, Json& json) {
 
 Result<Json> convert_pieces(const gguf::Header& header, SentencePieceModel::Algorithm algorithm,
                             const GgufVocabulary& vocabulary) {
-  const bool bpe = algorithm == SentenceSentencePieceModel::kBpe;
+  const bool bpe = algorithm == SentencePieceModel::kBpe;
   const FrameDefaults defaults =
       bpe ? FrameDefaults{1, 2, true, false} : FrameDefaults{-1, 1, false, true};
   ASSIGN_OR_RETURN(const Frame frame, read_frame(header, vocabulary, defaults));
