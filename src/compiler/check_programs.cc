@@ -32,6 +32,13 @@ constexpr std::array kRoles = {
     Role{OpKind::kResolveTokens, 0, "token_ids"},   Role{OpKind::kResolveTokens, 1, "chosen"},
 };
 
+/// Of encoders, which have no cache: who runs one checks that its tables hold what it looks up.
+constexpr std::array kEncoderRoles = {
+    Role{OpKind::kGatherRows, 1, "first_rows"},
+    Role{OpKind::kAttention, 3, "query_start"},
+    Role{OpKind::kAttention, 4, "kv_len"},
+};
+
 class Checker {
  public:
   Checker(const engine::Manifest& manifest, const engine::Program& program)
@@ -41,7 +48,10 @@ class Checker {
     for (const engine::LaunchRecord& record : program_.records) {
       Status status = types(record);
       // A user's network takes its indices from whoever runs it.
-      if (status.ok() && manifest_.model.architecture != "network") status = roles(record);
+      if (status.ok() && manifest_.model.architecture != "network") {
+        status = manifest_.kv_groups.empty() ? roles(record, kEncoderRoles) : roles(record, kRoles);
+        if (status.ok() && !manifest_.kv_groups.empty()) status = tables(record);
+      }
       if (!status.ok()) {
         return Error{ErrorCode::kCorrupt, fmt::format("program '{}', step '{}': {}", program_.name,
                                                       record.name, status.error().message)};
@@ -88,11 +98,15 @@ class Checker {
     return input.name == name && input.type == ref.type;
   }
 
-  Status roles(const engine::LaunchRecord& record) const {
-    for (const Role& role : kRoles) {
+  Status roles(const engine::LaunchRecord& record, std::span<const Role> all) const {
+    for (const Role& role : all) {
       if (role.op != record.op || is_input(record.inputs[role.operand], role.input)) continue;
       return corrupt("operand {} is not the input '{}'", role.operand, role.input);
     }
+    return ok_status();
+  }
+
+  Status tables(const engine::LaunchRecord& record) const {
     if (record.op == OpKind::kSample) return same_vocabulary(record);
     return record.op == OpKind::kEmbedding ? table(record) : ok_status();
   }

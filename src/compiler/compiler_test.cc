@@ -198,6 +198,69 @@ TEST(Materialise, InterleavesTilesOf16Rows) {
   EXPECT_EQ(rows[39], -19);
 }
 
+using Recipe = ir::WeightRecipe;
+
+TEST(Materialise, ExpertsFromTensorsOfTheirOwnOrStacked) {
+  test::MapSource source;
+  source.set("g0", {1, 2}, {0, 1});
+  source.set("u0", {1, 2}, {2, 3});
+  source.set("g1", {1, 2}, {4, 5});
+  source.set("u1", {1, 2}, {6, 7});
+  const TensorType type{DType::kF32, {2, 2, 2}};
+  const Recipe own{
+      .sources = {"g0", "u0", "g1", "u1"}, .combine = Recipe::Combine::kInterleave, .experts = 2};
+  EXPECT_EQ(made(weight_value(type, own), &source), ramp(8));
+
+  source.set("halves", {2, 2, 2}, ramp(8));
+  Recipe stacked{
+      .sources = {"halves", "halves"}, .combine = Recipe::Combine::kInterleave, .experts = 2};
+  stacked.rows = {{.first = 0, .count = 1}, {.first = 1, .count = 1}};
+  EXPECT_EQ(made(weight_value(type, stacked), &source), ramp(8));
+
+  // Rows of gate and up alternate, and lie as columns.
+  source.set("columns", {2, 2, 4}, ramp(16));
+  stacked.sources = {"columns", "columns"};
+  stacked.rows = {{.first = 0, .count = 2, .run = 1, .stride = 2},
+                  {.first = 1, .count = 2, .run = 1, .stride = 2}};
+  stacked.transpose = true;
+  EXPECT_EQ(made(weight_value({DType::kF32, {2, 4, 2}}, stacked), &source),
+            (std::vector<float>{0, 4, 2, 6, 1, 5, 3, 7, 8, 12, 10, 14, 9, 13, 11, 15}));
+
+  source.set("bias", {2, 4}, ramp(8));
+  const Recipe bias{
+      .sources = {"bias"}, .rows = {{.first = 1, .count = 2, .run = 1, .stride = 2}}, .experts = 2};
+  EXPECT_EQ(made(weight_value({DType::kF32, {2, 2}}, bias), &source),
+            (std::vector<float>{1, 3, 5, 7}));
+
+  const auto wrong = materialise(
+      weight_value({DType::kF32, {3, 2, 2}}, {.sources = {"halves"}, .experts = 3}), &source);
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_THAT(wrong.error().message, HasSubstr("wants [3, ..]"));
+}
+
+TEST(Materialise, FourBitFloatsWithExponents) {
+  test::MapSource source;
+  // One expert of one row of 32: codes 0 .. 15 twice, times 2^1.
+  std::vector<float> blocks;
+  for (int i = 0; i < 16; ++i)
+    blocks.push_back(static_cast<float>((2 * i + 1) % 16 * 16 + 2 * i % 16));
+  source.set("w_blocks", {1, 1, 1, 16}, blocks, DType::kU8);
+  source.set("w_scales", {1, 1, 1}, {128}, DType::kU8);
+  const auto row = made(
+      weight_value({DType::kF32, {1, 1, 32}}, {.sources = {"w_blocks"}, .experts = 1}), &source);
+  ASSERT_EQ(row.size(), 32u);
+  const std::vector<float> half = {0, 1, 2, 3, 4, 6, 8, 12};
+  for (size_t i = 0; i < 32; ++i) {
+    EXPECT_EQ(std::abs(row[i]), half[i % 8]) << i;
+    EXPECT_EQ(std::signbit(row[i]), i % 16 >= 8) << i;
+  }
+  source.set("w_scales", {1, 1, 1}, {255}, DType::kU8);
+  EXPECT_FALSE(
+      materialise(weight_value({DType::kF32, {1, 1, 32}}, {.sources = {"w_blocks"}, .experts = 1}),
+                  &source)
+          .ok());
+}
+
 TEST(Materialise, QuantizesRows) {
   test::MapSource source;
   source.set("a", {2, 4}, {1, -2, 0.5f, 0, 0, 0, 0, 0});

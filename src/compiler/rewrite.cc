@@ -7,10 +7,6 @@ namespace ramjet::compiler {
 
 bool is_ordered(OpKind op) { return has_side_effect(op) || op == OpKind::kPagedAttention; }
 
-int layout_operand(OpKind op) {
-  return op == OpKind::kMatmul || op == OpKind::kConv || op == OpKind::kEmbedding ? 1 : -1;
-}
-
 size_t first_fused_operand(const MatmulDesc& desc) {
   if (desc.quant == WeightQuant::kNone) return 2;
   return desc.quant == WeightQuant::kFp8Channel ? 4 : 3;

@@ -26,8 +26,6 @@ bool has_indirect_path(const ir::Graph& graph, ir::NodeId from, ir::NodeId to);
 /// Adds the names of `other` (its own, and those it had replaced) to what `node` replaces.
 void note_fused(ir::Node& node, const ir::Node& other);
 
-/// Index of the operand that a tactic's weight layout is about; -1 for ops without one.
-int layout_operand(OpKind op);
 /// Index of the first operand after a, b and their scales.
 size_t first_fused_operand(const MatmulDesc& desc);
 

@@ -13,6 +13,10 @@ namespace ramjet::compiler::test {
 
 std::vector<std::byte> encode(const std::vector<float>& values, DType dtype) {
   std::vector<std::byte> bytes(values.size() * static_cast<size_t>(dtype_bytes(dtype)));
+  if (dtype == DType::kU8) {
+    for (size_t i = 0; i < values.size(); ++i) bytes[i] = static_cast<std::byte>(values[i]);
+    return bytes;
+  }
   if (dtype == DType::kF8E4M3) {
     for (size_t i = 0; i < values.size(); ++i) bytes[i] = std::byte{f32_to_e4m3(values[i])};
     return bytes;

@@ -50,6 +50,10 @@ struct WeightRecipe {
   std::vector<std::string> sources;  // one, or the parts to combine, in order
   std::vector<RowSelection> rows;    // of each source, once transposed; empty: all of all
   Combine combine = Combine::kNone;
+  /// Not 0: a weight [E, ..] of as many experts, each made as the other fields say. Sources are
+  /// tensors [E, ..] of all of them, or one after the other each expert's own; `rows` are those of
+  /// one expert.
+  int64_t experts = 0;
   bool transpose = false;  // the source is [K, N]
   WeightQuant quant = WeightQuant::kNone;
   Part part = Part::kValues;

@@ -70,10 +70,12 @@ Result<std::vector<TensorType>> infer_types(const OpCall& call) {
     case OpKind::kRope: return infer_rope(call);
     case OpKind::kKvAppend: return infer_kv_append(call);
     case OpKind::kPagedAttention: return infer_paged_attention(call);
+    case OpKind::kAttention: return infer_attention(call);
     case OpKind::kQkvRopeAppend: return infer_qkv_rope_append(call);
     case OpKind::kSample: return infer_sample(call);
     case OpKind::kResolveTokens: return infer_resolve_tokens(call);
-    case OpKind::kMoe:
+    case OpKind::kMoeRoute: return infer_moe_route(call);
+    case OpKind::kMoe: return infer_moe(call);
     case OpKind::kAllReduce:
     case OpKind::kAllGather:
     case OpKind::kReduceScatter: break;

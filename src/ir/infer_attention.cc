@@ -109,6 +109,30 @@ Types infer_paged_attention(const OpCall& call) {
   return std::vector<TensorType>{{q.dtype, {q.dims[0], Dim(desc.num_heads * desc.v_head_dim)}}};
 }
 
+Types infer_attention(const OpCall& call) {
+  const AttentionDesc& desc = desc_of<AttentionDesc>(call);
+  RETURN_IF_ERROR(want_inputs(call, 5, 5));
+  RETURN_IF_ERROR(check_heads(desc));
+  if (desc.sinks || desc.window != 0 || desc.v_head_dim != desc.head_dim || desc.kv_layer != 0) {
+    return invalid_argument(
+        "attention without a cache has keys as wide as values and neither sinks nor a window");
+  }
+  RETURN_IF_ERROR(want_matrix(call, 0, "q", desc.num_heads * desc.head_dim));
+  RETURN_IF_ERROR(want_matrix(call, 1, "k", desc.num_kv_heads * desc.head_dim));
+  RETURN_IF_ERROR(want_matrix(call, 2, "v", desc.num_kv_heads * desc.v_head_dim));
+  for (const size_t i : {size_t{1}, size_t{2}}) {
+    if (call.inputs[i].dims[0] == call.inputs[0].dims[0] &&
+        call.inputs[i].dtype == call.inputs[1].dtype) {
+      continue;
+    }
+    return invalid_argument("q {}, k {} and v {} differ in rows or dtype", shown(call, 0),
+                            shown(call, 1), shown(call, 2));
+  }
+  RETURN_IF_ERROR(check_step(call, 3, 4, 0));
+  const TensorType& q = call.inputs[0];
+  return std::vector<TensorType>{{q.dtype, {q.dims[0], Dim(desc.num_heads * desc.v_head_dim)}}};
+}
+
 Types infer_qkv_rope_append(const OpCall& call) {
   const QkvDesc& desc = desc_of<QkvDesc>(call);
   const AttentionDesc& heads = desc.attention;

@@ -29,7 +29,10 @@ Types infer_rope_table(const OpCall& call);
 Types infer_rope(const OpCall& call);
 Types infer_kv_append(const OpCall& call);
 Types infer_paged_attention(const OpCall& call);
+Types infer_attention(const OpCall& call);
 Types infer_qkv_rope_append(const OpCall& call);
+Types infer_moe_route(const OpCall& call);
+Types infer_moe(const OpCall& call);
 Types infer_sample(const OpCall& call);
 Types infer_resolve_tokens(const OpCall& call);
 

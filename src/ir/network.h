@@ -4,7 +4,9 @@
 #include <ramjet/functional.h>
 
 #include <map>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ir/graph.h"
@@ -44,11 +46,19 @@ struct StepInputs {
 /// Declares the symbols tokens, sequences, logit_rows and the seven inputs under these names.
 StepInputs add_step_inputs(Network& network, int64_t max_blocks);
 
+/// The experts of each token and their weights.
+std::pair<Tensor, Tensor> moe_route(Tensor logits, const MoeRouteDesc& desc);
+/// Operands as op_kind.h has them after x.
+Tensor moe(Tensor x, std::span<const Tensor> operands, const MoeDesc& desc);
 Tensor rope_table(const StepInputs& step, const RopeSpec& spec);
 Tensor rope(Tensor x, Tensor table, const RopeDesc& desc);
 void kv_append(Tensor k, Tensor v, const StepInputs& step, const AttentionDesc& desc);
 /// `sinks` may be an invalid Tensor.
 Tensor paged_attention(Tensor q, const StepInputs& step, Tensor sinks, const AttentionDesc& desc);
+
+/// Within the sequences that `query_start` and `kv_len` tell apart.
+Tensor attention(const Tensor (&qkv)[3], Tensor query_start, Tensor kv_len,
+                 const AttentionDesc& desc);
 
 }  // namespace ir
 }  // namespace ramjet

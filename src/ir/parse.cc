@@ -253,6 +253,10 @@ class GraphParser {
     }
     if (key == "rows") return selections(recipe.rows);
     if (key == "combine") return enumeration(combine_names, recipe.combine);
+    if (key == "experts") {
+      ASSIGN_OR_RETURN(recipe.experts, number());
+      return ok_status();
+    }
     if (key == "quant") return enumeration(quant_names, recipe.quant);
     if (key == "part") return enumeration(part_names, recipe.part);
     if (key != "transpose") return fail("a weight has no '" + key + "'");

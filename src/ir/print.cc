@@ -32,6 +32,7 @@ std::string recipe_text(const WeightRecipe& recipe) {
   if (recipe.combine != plain.combine) {
     out += std::string(", combine=") + combine_names[static_cast<size_t>(recipe.combine)];
   }
+  if (recipe.experts != 0) out += fmt::format(", experts={}", recipe.experts);
   if (recipe.transpose) out += ", transpose=true";
   if (recipe.quant != plain.quant) {
     out += std::string(", quant=") + quant_names[static_cast<size_t>(recipe.quant)];

@@ -25,6 +25,24 @@ StepInputs add_step_inputs(Network& network, int64_t max_blocks) {
   return step;
 }
 
+Tensor attention(const Tensor (&qkv)[3], Tensor query_start, Tensor kv_len,
+                 const AttentionDesc& desc) {
+  return append_one({qkv[0], qkv[1], qkv[2], query_start, kv_len},
+                    {.op = OpKind::kAttention, .label = "attention", .attrs = desc});
+}
+
+std::pair<Tensor, Tensor> moe_route(Tensor logits, const MoeRouteDesc& desc) {
+  const std::vector<Tensor> results =
+      append({&logits, 1}, {.op = OpKind::kMoeRoute, .label = "moe_route", .attrs = desc});
+  return {results[0], results[1]};
+}
+
+Tensor moe(Tensor x, std::span<const Tensor> operands, const MoeDesc& desc) {
+  std::vector<Tensor> all = {x};
+  all.insert(all.end(), operands.begin(), operands.end());
+  return append(all, {.op = OpKind::kMoe, .label = "moe", .attrs = desc}).front();
+}
+
 Tensor rope_table(const StepInputs& step, const RopeSpec& spec) {
   return append_one({step.positions, step.query_start, step.prompt_len},
                     {.op = OpKind::kRopeTable, .label = "rope_table", .attrs = spec});

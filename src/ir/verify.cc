@@ -53,26 +53,42 @@ std::string_view bad_rows(const WeightRecipe& recipe) {
   return "";
 }
 
+/// What is wrong with how a weight of experts comes from its sources, or nothing.
+std::string_view bad_experts(const Value& value) {
+  const WeightRecipe& recipe = value.recipe;
+  if (recipe.experts == 0) return "";
+  const bool leading =
+      value.type.rank() >= 2 && value.type.rank() <= 3 && value.type.dims[0] == Dim(recipe.experts);
+  if (recipe.experts < 1 || !leading) return "is of experts, so wants [experts, ..]";
+  return recipe.combine == WeightRecipe::Combine::kStack ? "is of experts and stacked" : "";
+}
+
 Status check_recipe(const Value& value) {
   const WeightRecipe& recipe = value.recipe;
   const bool floats = is_compute_float(value.type.dtype);
   std::string_view bad = bad_rows(recipe);
+  const auto experts = static_cast<size_t>(std::max<int64_t>(recipe.experts, 1));
+  const auto parts = [&, count = recipe.sources.size()](size_t wanted) {
+    return count == wanted || count == wanted * experts;
+  };
+  const int rank = value.type.rank() - (recipe.experts == 0 ? 0 : 1);  // of one expert's
   if (recipe.sources.empty()) bad = "has no source";
-  if (recipe.combine == WeightRecipe::Combine::kNone && recipe.sources.size() > 1) {
+  if (const std::string_view wrong = bad_experts(value); !wrong.empty()) bad = wrong;
+  if (recipe.combine == WeightRecipe::Combine::kNone && !parts(1)) {
     bad = "has several sources but does not combine them";
   }
-  if (recipe.combine == WeightRecipe::Combine::kInterleave && recipe.sources.size() != 2) {
+  if (recipe.combine == WeightRecipe::Combine::kInterleave && !parts(2)) {
     bad = "interleaves other than two sources";
   }
-  if (value.type.rank() > 2 && (recipe.transpose || !recipe.rows.empty() ||
-                                recipe.combine != WeightRecipe::Combine::kNone)) {
+  if (rank > 2 && (recipe.transpose || !recipe.rows.empty() ||
+                   recipe.combine != WeightRecipe::Combine::kNone)) {
     bad = "is transformed but no matrix";
   }
   if (recipe.quant != WeightQuant::kNone) {
     const bool fp8 = recipe.quant == WeightQuant::kFp8Channel;
     if (recipe.part == WeightRecipe::Part::kValues
-            ? value.type.dtype != (fp8 ? DType::kF8E4M3 : DType::kI8) || value.type.rank() != 2
-            : value.type.dtype != DType::kF32 || value.type.rank() != 1) {
+            ? value.type.dtype != (fp8 ? DType::kF8E4M3 : DType::kI8) || rank != 2
+            : value.type.dtype != DType::kF32 || rank != 1) {
       bad = fp8 ? "is quantized, so wants f8e4m3[N, K] values or f32[N] scales"
                 : "is quantized, so wants i8[N, K] values or f32[N] scales";
     }

@@ -52,8 +52,9 @@ struct KernelCall {
   std::span<const TensorView> inputs;
   std::span<const TensorView> outputs;
   std::span<std::byte> workspace;
-  std::span<const KvView> kv;  // by group
-  ThreadPool* pool = nullptr;  // never null
+  std::span<const KvView> kv;           // by group
+  ThreadPool* pool = nullptr;           // never null
+  const MatmulDesc* product = nullptr;  // in place of attrs: a matmul that is part of a larger op
 };
 
 using CpuKernel = void (*)(const KernelCall&);

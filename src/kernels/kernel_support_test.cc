@@ -84,17 +84,18 @@ OpCase OpCase::run(const Tactic& tactic, ThreadPool& pool) const {
   OpCase result = *this;
   std::vector<TensorView> in, out;
   for (TestTensor& tensor : result.inputs) in.push_back(tensor.view);
-  std::vector<std::byte> packed;
-  if (op == OpKind::kMatmul && tactic.weight_layout != "row_major") {
+  std::vector<std::vector<std::byte>> packed;
+  for (size_t i = 0; i < in.size() && tactic.weight_layout != "row_major"; ++i) {
+    if (!has_layout(op, i)) continue;
     const WeightLayout* layout = find_layout(tactic.weight_layout);
-    const TensorView& b = in[1];
+    const TensorView& b = in[i];
     const int64_t rows = b.shape.rows(), cols = b.shape.back();
-    packed.resize(static_cast<size_t>(layout->packed_bytes(rows, cols, b.dtype)) + 64);
-    const size_t skew = (64 - reinterpret_cast<uintptr_t>(packed.data()) % 64) % 64;
-    const std::span<std::byte> target = std::span(packed).subspan(skew);
-    layout->pack(result.inputs[1].bytes, rows, cols, b.dtype,
-                 target.first(static_cast<size_t>(layout->packed_bytes(rows, cols, b.dtype))));
-    in[1].data = target.data();
+    const auto bytes = static_cast<size_t>(layout->packed_bytes(rows, cols, b.dtype));
+    packed.emplace_back(bytes + 64);
+    const size_t skew = (64 - reinterpret_cast<uintptr_t>(packed.back().data()) % 64) % 64;
+    const std::span<std::byte> target = std::span(packed.back()).subspan(skew, bytes);
+    layout->pack(result.inputs[i].bytes, rows, cols, b.dtype, target);
+    in[i].data = target.data();
   }
   for (TestTensor& tensor : result.outputs) {
     tensor = TestTensor(tensor.view.dtype, tensor.view.shape);

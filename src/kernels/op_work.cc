@@ -45,6 +45,22 @@ OpWork attention_work(const OpDesc& desc, std::span<const int64_t> symbols) {
   return work;
 }
 
+/// Of the experts at most as many are read as there are choices.
+OpWork moe_work(const OpDesc& desc, std::span<const int64_t> symbols) {
+  const Shape ids = desc.inputs[3].shape(symbols);
+  const auto experts = static_cast<double>(std::max<int64_t>(desc.inputs[1].dims[0].offset, 1));
+  const auto choices = static_cast<double>(ids.elements());
+  double stored = 0, elements = 0;
+  for (const size_t i : {1, 2}) {
+    stored += type_bytes(desc.inputs[i], symbols);
+    elements += static_cast<double>(desc.inputs[i].shape(symbols).elements());
+  }
+  OpWork work;
+  work.bytes = all_bytes(desc, symbols) - stored + stored * std::min(1.0, choices / experts);
+  work.flops = 2 * choices * elements / experts;
+  return work;
+}
+
 }  // namespace
 
 int sequences_operand(OpKind op) {
@@ -103,6 +119,7 @@ OpWork op_work(const OpDesc& desc, std::span<const int64_t> given) {
       work.fp8 = b.dtype == DType::kF8E4M3;
       return work;
     }
+    case OpKind::kMoe: return moe_work(desc, symbols);
     case OpKind::kPagedAttention: return attention_work(desc, symbols);
     case OpKind::kEmbedding:
     case OpKind::kGatherRows: work.bytes = 2 * type_bytes(desc.outputs[0], symbols); return work;

@@ -40,7 +40,9 @@ struct RaggedBatch {
   int64_t position_of(int64_t row, int64_t sequence) const {
     return kv_len[sequence] - (query_start[sequence + 1] - row);
   }
+  /// Without a table each row is a block of its own: keys that lie as the queries do.
   int64_t block_of(int64_t sequence, int64_t position, int64_t block_tokens) const {
+    if (block_table == nullptr) return query_start[sequence] + position;
     return block_table[sequence * blocks_per_sequence + position / block_tokens];
   }
 };
@@ -61,6 +63,18 @@ inline std::byte* value_at(const KvView& kv, const AttentionDesc& desc, int64_t 
                            int64_t token) {
   return kv.block(desc.kv_layer, block) + kv.v_offset +
          (head * kv.block_tokens + token) * value_dim(desc) * dtype_bytes(kv.dtype);
+}
+
+/// k[T,Hkv*D] and v[T,Hkv*Dv] seen as a cache of one token a block.
+inline KvView rows_as_cache(const TensorView& k, const TensorView& v) {
+  KvView view;
+  view.base = static_cast<std::byte*>(k.data);
+  view.dtype = k.dtype;
+  view.num_layers = view.block_tokens = 1;
+  view.num_blocks = k.shape[0];
+  view.block_stride = k.shape[1] * dtype_bytes(k.dtype);
+  view.v_offset = static_cast<std::byte*>(v.data) - view.base;
+  return view;
 }
 
 }  // namespace ramjet::kernels

@@ -37,6 +37,24 @@ struct MatmulDesc {
   }
 };
 
+struct MoeRouteDesc {  // softmax over all experts, then the k best
+  int64_t k = 1;
+  bool renormalize = false;  // the weights of the chosen sum to 1
+  double scale = 1;          // of the weights
+  template <class V>
+  void visit(V&& v) {
+    v("k", k), v("renormalize", renormalize), v("scale", scale);
+  }
+};
+
+struct MoeDesc {  // the two products of each expert; neither has a prologue
+  MatmulDesc up, down;
+  template <class V>
+  void visit(V&& v) {
+    v("up", up), v("down", down);
+  }
+};
+
 struct PointwiseDesc {
   PointwiseProgram program;
   template <class V>
@@ -195,6 +213,6 @@ struct QkvDesc {  // qkv_rope_append
 
 using OpAttrs = std::variant<std::monostate, MatmulDesc, PointwiseDesc, NormDesc, EmbeddingDesc,
                              ReduceDesc, AxisDesc, TransposeDesc, SliceDesc, TopkDesc, ConvDesc,
-                             RopeSpec, AttentionDesc, RopeDesc, QkvDesc>;
+                             RopeSpec, AttentionDesc, RopeDesc, QkvDesc, MoeRouteDesc, MoeDesc>;
 
 }  // namespace ramjet

@@ -185,11 +185,13 @@ OpAttrs default_attrs(OpKind op) {
     case OpKind::kRopeTable: return RopeSpec{};
     case OpKind::kRope: return RopeDesc{};
     case OpKind::kKvAppend:
-    case OpKind::kPagedAttention: return AttentionDesc{};
+    case OpKind::kPagedAttention:
+    case OpKind::kAttention: return AttentionDesc{};
     case OpKind::kQkvRopeAppend: return QkvDesc{};
+    case OpKind::kMoeRoute: return MoeRouteDesc{};
+    case OpKind::kMoe: return MoeDesc{};
     case OpKind::kGatherRows:
     case OpKind::kReshape:
-    case OpKind::kMoe:
     case OpKind::kAllReduce:
     case OpKind::kAllGather:
     case OpKind::kReduceScatter:

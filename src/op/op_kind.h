@@ -19,14 +19,24 @@
 //   paged_attention(q[T,H*D], query_start, kv_len, block_table, [sinks f32[H]]) -> [T,H*Dv].
 //       Sequence s owns rows query_start[s] .. query_start[s+1]-1; its last row is at position
 //       kv_len[s]-1; keys of all its positions are in the cache.
+//   attention(q[T,H*D], k[T,Hkv*D], v[T,Hkv*Dv], query_start, kv_len) -> [T,H*Dv]: each query of a
+//       sequence sees the keys of all its tokens, before and after; no cache. kv_len[s] is
+//       query_start[s+1] - query_start[s].
 //   qkv_rope_append(qkv[T,(H+2*Hkv)*D], table, query_start, kv_len, block_table,
 //       [q_norm[D], k_norm[D]]) -> q[T,H*D]: splits, norms, rotates and appends in one pass.
 //   quantize(x[..,K]) -> (e4m3[..,K], f32[T]): each token by its largest magnitude / 448.
 //       A norm or add_norm with quant = fp8_token gives those two in place of its normed result.
 //   sample, resolve_tokens: as in op/sampling.h; they update some of their operands in place.
-//   moe, all_reduce, all_gather, reduce_scatter: multi-GPU and mixture-of-experts ops.
+//   moe_route(logits[T,E]) -> (i32[T,k], f32[T,k]): each token's experts, the best first, and their
+//       weights. The ids are distinct and within 0 .. E-1 whatever the logits are.
+//   moe(x[T,D], up[E,A*I,D], down[E,N,I], ids i32[T,k], weights f32[T,k],
+//       [scales f32[E,A*I], f32[E,N] if quantized], operands [E,I] of up's epilogue..,
+//       operands [E,N] of down's..) -> [T,N]: the weighted sum over a token's experts of
+//       down(up(x)); A is up's accumulators, 2 where it holds gate and up.
+//   all_reduce, all_gather, reduce_scatter: multi-GPU ops.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -48,7 +58,8 @@ namespace ramjet {
               X(PagedAttention, "paged_attention") X(QkvRopeAppend, "qkv_rope_append")      \
                   X(Moe, "moe") X(AllReduce, "all_reduce") X(AllGather, "all_gather")       \
                       X(ReduceScatter, "reduce_scatter") X(Quantize, "quantize")            \
-                          X(Sample, "sample") X(ResolveTokens, "resolve_tokens")
+                          X(Sample, "sample") X(ResolveTokens, "resolve_tokens")            \
+                              X(MoeRoute, "moe_route") X(Attention, "attention")
 // clang-format on
 
 enum class OpKind : uint8_t {
@@ -59,6 +70,8 @@ enum class OpKind : uint8_t {
 
 std::string_view op_name(OpKind op);
 std::optional<OpKind> parse_op(std::string_view name);
+/// A stored operand of the op that a tactic's weight layout is about, not always row-major.
+bool has_layout(OpKind op, size_t operand);
 /// Writes the KV cache, state or a peer: never removed, never reordered against its like.
 bool has_side_effect(OpKind op);
 

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "compiler/emit/convert.h"
+#include "compiler/emit/stored_matrix.h"
 #include "engine/dummy_weights.h"
 
 namespace ramjet::compiler {
@@ -15,88 +16,20 @@ using Combine = ir::WeightRecipe::Combine;
 using Part = ir::WeightRecipe::Part;
 constexpr int64_t kTileRows = 16;
 
-/// One source as rows of the combined matrix. A vector is a column of one-element rows here, so
-/// that stacks and tiles of biases and scales follow the same rule as those of matrices.
-struct Source {
-  WeightBytes bytes;
-  std::optional<WeightScale> scale;  // of eight-bit floats
-  DType dtype = DType::kF32;
-  int64_t rows = 0;
-  int64_t cols = 1;
-  bool transposed = false;  // bytes are [cols, rows]
-  ir::RowSelection picked;  // of the rows
-
-  int64_t count() const { return picked.all() ? rows : picked.count; }
-  bool within() const {
-    return picked.all() || (picked.at(picked.count - 1) < rows && picked.first < rows);
-  }
-
-  bool eight_bits() const { return dtype == DType::kF8E4M3 || dtype == DType::kF8E5M2; }
-  /// e4m3 with one scale for a whole row: what an fp8 matmul reads as it is.
-  bool row_scaled() const {
-    return dtype == DType::kF8E4M3 && !transposed && (!scale || scale->block_cols >= cols);
-  }
-  float row_scale(int64_t row) const { return scale ? scale_at(row, 0) : 1.0f; }
-  float scale_at(int64_t row, int64_t col) const {
-    const TensorView& values = scale->values;
-    const int64_t blocks = (cols + scale->block_cols - 1) / scale->block_cols;
-    const int64_t at = row / scale->block_rows * blocks + col / scale->block_cols;
-    float value = 0;
-    convert_row({static_cast<const std::byte*>(values.data) + at * dtype_bytes(values.dtype),
-                 values.dtype, 1},
-                1, DType::kF32, reinterpret_cast<std::byte*>(&value));
-    return value;
-  }
-};
-
 std::unique_ptr<std::byte[]> allocate(int64_t bytes) {
   return std::unique_ptr<std::byte[]>(
       new std::byte[static_cast<size_t>(std::max<int64_t>(bytes, 1))]);
-}
-
-/// A row of scales for each row of blocks, and finite.
-Status check_scale(const std::string& name, const Source& source) {
-  if (!source.scale) return ok_status();
-  const auto& [values, rows, cols] = *source.scale;
-  const auto blocks = [](int64_t extent, int64_t block) { return (extent + block - 1) / block; };
-  if (rows < 1 || cols < 1 || !is_convertible(values.dtype) ||
-      values.shape.elements() != blocks(source.rows, rows) * blocks(source.cols, cols)) {
-    return invalid_argument("tensor '{}' [{}, {}] has {} {} scales for blocks of {} x {}", name,
-                            source.rows, source.cols, values.shape.elements(),
-                            dtype_name(values.dtype), rows, cols);
-  }
-  for (int64_t row = 0; row < source.rows; row += rows) {
-    for (int64_t col = 0; col < source.cols; col += cols) {
-      if (std::isfinite(source.scale_at(row, col))) continue;
-      return invalid_argument("tensor '{}' has a scale that is no number", name);
-    }
-  }
-  return ok_status();
-}
-
-Result<Source> fetch(const std::string& name, const WeightSource& from) {
-  ASSIGN_OR_RETURN(HeldTensor held, from.hold(name));
-  const TensorView& view = held.view;
-  Source source{.dtype = view.dtype};
-  source.bytes.holder = std::move(held.holder);
-  source.bytes.bytes = {static_cast<const std::byte*>(view.data),
-                        static_cast<size_t>(view.bytes())};
-  source.rows = view.shape.rank() == 0 ? 1 : view.shape[0];
-  source.cols = source.rows == 0 ? 0 : view.shape.elements() / source.rows;
-  if (source.eight_bits()) {
-    ASSIGN_OR_RETURN(source.scale, from.scale(name));
-    RETURN_IF_ERROR(check_scale(name, source));
-  }
-  return source;
 }
 
 class Materialiser {
  public:
   Materialiser(const ir::Value& weight, const WeightSource* from)
       : weight_(weight), recipe_(weight.recipe), from_(from) {
-    const int rank = weight.type.rank();
-    rows_ = rank == 0 ? 1 : weight.type.dims[0].offset;
-    for (int i = 1; i < rank; ++i) cols_ *= weight.type.dims[static_cast<size_t>(i)].offset;
+    const int rank = weight.type.rank(), first = recipe_.experts == 0 ? 0 : 1;
+    rows_ = rank == first ? 1 : weight.type.dims[static_cast<size_t>(first)].offset;
+    for (int i = first + 1; i < rank; ++i) {
+      cols_ *= weight.type.dims[static_cast<size_t>(i)].offset;
+    }
     quantized_ = recipe_.quant != WeightQuant::kNone;
   }
 
@@ -104,16 +37,19 @@ class Materialiser {
     if (from_ == nullptr) return dummy();
     if (!quantized_ && !is_convertible(weight_.type.dtype)) return verbatim();
     RETURN_IF_ERROR(load_sources());
-    const bool direct = sources_.size() == 1 && !recipe_.transpose && !quantized_ &&
-                        recipe_.rows.empty() && sources_[0].dtype == weight_.type.dtype;
+    const bool direct = recipe_.experts == 0 && sources_.size() == 1 && !recipe_.transpose &&
+                        !quantized_ && recipe_.rows.empty() && !sources_[0].scaled() &&
+                        sources_[0].dtype == weight_.type.dtype;
     WeightBytes row_major;
     if (direct) {
-      row_major = std::move(sources_[0].bytes);
+      row_major.bytes = sources_[0].bytes;
+      row_major.holder = std::move(sources_[0].holder);
     } else {
       const int64_t row_bytes = (scales() ? 1 : cols_) * dtype_bytes(weight_.type.dtype);
-      row_major.owned = allocate(rows_ * row_bytes);
-      row_major.bytes = {row_major.owned.get(), static_cast<size_t>(rows_ * row_bytes)};
-      for (int64_t row = 0; row < rows_; ++row) {
+      const int64_t rows = matrices() * rows_;
+      row_major.owned = allocate(rows * row_bytes);
+      row_major.bytes = {row_major.owned.get(), static_cast<size_t>(rows * row_bytes)};
+      for (int64_t row = 0; row < rows; ++row) {
         RETURN_IF_ERROR(write_row(row, row_major.owned.get() + row * row_bytes));
       }
       sources_.clear();
@@ -122,6 +58,8 @@ class Materialiser {
   }
 
  private:
+  /// One an expert, alike in form and one after the other.
+  int64_t matrices() const { return std::max<int64_t>(recipe_.experts, 1); }
   bool scales() const { return recipe_.part == Part::kScales; }
   Error wrong(size_t index, std::string_view what) const {
     return invalid_argument("weight '{}': tensor '{}' {}, wanted {}", weight_.name,
@@ -132,7 +70,7 @@ class Materialiser {
   Result<WeightBytes> dummy() const {
     const auto extents = matrix_extents(weight_.type);
     const int64_t bytes = extents.rows * extents.cols * dtype_bytes(weight_.type.dtype);
-    WeightBytes result{allocate(bytes), {}, nullptr};
+    WeightBytes result{allocate(bytes), {}};
     const std::span<std::byte> out(result.owned.get(), static_cast<size_t>(bytes));
     engine::fill_dummy(out, weight_.type.dtype, engine::dummy_seed(weight_.name),
                        engine::dummy_kind(weight_.name, weight_.type.rank()));
@@ -154,69 +92,87 @@ class Materialiser {
   }
 
   Status load_sources() {
-    const size_t count = recipe_.sources.size();
-    int64_t total = 0;
-    for (size_t i = 0; i < count; ++i) {
-      ASSIGN_OR_RETURN(Source source, fetch(recipe_.sources[i], *from_));
-      source.transposed = recipe_.transpose;
-      if (source.transposed) std::swap(source.rows, source.cols);
-      if (!recipe_.rows.empty()) source.picked = recipe_.rows[i];
-      if (!is_readable(source.dtype) || (source.transposed && source.scale)) {
-        return wrong(i, fmt::format("is {}, which no conversion reads", dtype_name(source.dtype)));
+    const size_t count = recipe_.sources.size(), experts = static_cast<size_t>(matrices());
+    // Tensors of all experts, or one after the other those of each.
+    const size_t parts = recipe_.combine == Combine::kInterleave ? 2 : 1;
+    const bool stacked = recipe_.experts != 0 && count == parts && !one_expert_alone();
+    parts_ = recipe_.experts == 0 ? count : parts;
+    for (size_t expert = 0; expert < experts; ++expert) {
+      int64_t rows = 0;
+      for (size_t part = 0; part < parts_; ++part) {
+        const size_t i = stacked || experts == 1 ? part : expert * parts_ + part;
+        const ExpertSlice slice = {stacked ? recipe_.experts : 0, static_cast<int64_t>(expert)};
+        RETURN_IF_ERROR(load_source(i, slice));
+        rows += sources_.back().count();
       }
-      // The scales of a quantized weight have its rows; the columns are the source's own.
-      if (!scales() && source.cols != cols_) {
-        return wrong(i, fmt::format("has {} columns{}", source.cols,
-                                    source.transposed ? " (transposed)" : ""));
+      if (rows != rows_) {
+        return wrong(
+            0, fmt::format("{} {} rows", parts_ > 1 ? "and those beside it have" : "has", rows));
       }
-      if (!source.within()) return wrong(i, fmt::format("has {} rows", source.rows));
-      total += source.count();
-      sources_.push_back(std::move(source));
     }
-    if (total == rows_) return check_tiles();
-    return wrong(0,
-                 fmt::format("{} {} rows", count > 1 ? "and those beside it have" : "has", total));
+    return check_tiles();
+  }
+
+  /// A single expert's tensors may come without the leading extent.
+  bool one_expert_alone() const {
+    if (recipe_.experts != 1) return false;
+    const auto view = from_->view(recipe_.sources[0]);
+    return view.ok() && view->shape.rank() < weight_.type.rank();
+  }
+
+  Status load_source(size_t i, ExpertSlice slice) {
+    ASSIGN_OR_RETURN(StoredMatrix source, fetch_stored(recipe_.sources[i], *from_, slice));
+    source.transposed = recipe_.transpose;
+    if (source.transposed) std::swap(source.rows, source.cols);
+    const bool readable = source.exponents != nullptr || is_readable(source.dtype);
+    if (!readable || (source.transposed && source.scaled())) {
+      return wrong(i, fmt::format("is {}, which no conversion reads", dtype_name(source.dtype)));
+    }
+    // The scales of a quantized weight have its rows; the columns are the source's own.
+    if (!scales() && source.cols != cols_) {
+      return wrong(i, fmt::format("has {} columns{}", source.cols,
+                                  source.transposed ? " (transposed)" : ""));
+    }
+    if (!recipe_.rows.empty()) source.picked = recipe_.rows[i];
+    if (!source.within()) return wrong(i, fmt::format("has {} rows", source.rows));
+    sources_.push_back(std::move(source));
+    return ok_status();
   }
 
   Status check_tiles() const {
     if (recipe_.combine != Combine::kInterleave || sources_[0].count() == sources_[1].count()) {
       return ok_status();
     }
-    return wrong(1, fmt::format("has {} rows and is interleaved with {}", sources_[1].count(),
-                                sources_[0].count()));
+    return wrong(1, fmt::format("has {} rows and is interleaved with {}", sources_[1].rows,
+                                sources_[0].rows));
   }
 
   /// Source and row within it of a row of the result.
-  std::pair<const Source*, int64_t> locate(int64_t row) const {
+  std::pair<const StoredMatrix*, int64_t> locate(int64_t row) const {
+    size_t index = static_cast<size_t>(row / rows_) * parts_;
+    row %= rows_;
     if (recipe_.combine == Combine::kInterleave) {
-      const int64_t half = sources_[0].count();
+      const int64_t half = sources_[index].count();
       const int64_t tile = row / (2 * kTileRows);
       const int64_t width = std::min(kTileRows, half - tile * kTileRows);
       const int64_t within = row - tile * 2 * kTileRows;
-      return {&sources_[within < width ? 0 : 1], tile * kTileRows + within % width};
+      return {&sources_[index + (within < width ? 0 : 1)], tile * kTileRows + within % width};
     }
-    size_t index = 0;
     while (row >= sources_[index].count()) row -= sources_[index++].count();
     return {&sources_[index], row};
   }
 
   Status write_row(int64_t row, std::byte* out) {
-    const auto [source, within] = locate(row);
-    const int64_t at = source->picked.at(within);
-    const int64_t element = dtype_bytes(source->dtype);
-    const std::byte* start =
-        source->bytes.bytes.data() + (source->transposed ? at : at * source->cols) * element;
-    const int64_t stride = source->transposed ? source->rows : 1;
-    if (!quantized_ && !source->scale) {
-      convert_row({start, source->dtype, stride}, cols_, weight_.type.dtype, out);
+    const auto [source, at] = locate(row);
+    if (!quantized_ && !source->scaled()) {
+      convert_row({source->row_bytes(at), source->dtype, source->stride()}, cols_,
+                  weight_.type.dtype, out);
       return ok_status();
     }
     const bool fp8 = recipe_.quant == WeightQuant::kFp8Channel;
-    if (fp8 && source->row_scaled()) return keep_row(*source, at, start, out);
+    if (fp8 && source->row_scaled()) return keep_row(*source, at, source->row_bytes(at), out);
     scratch_.resize(static_cast<size_t>(source->cols));
-    convert_row({start, source->dtype, stride}, source->cols, DType::kF32,
-                reinterpret_cast<std::byte*>(scratch_.data()));
-    if (source->scale) rescale(*source, at);
+    source->read_row(at, scratch_.data());
     if (!quantized_) {
       convert_row({reinterpret_cast<const std::byte*>(scratch_.data()), DType::kF32, 1}, cols_,
                   weight_.type.dtype, out);
@@ -224,7 +180,8 @@ class Materialiser {
     }
     const float scale = row_magnitude(scratch_) / (fp8 ? 448.0f : 127.0f);
     if (!std::isfinite(scale)) {
-      return wrong(static_cast<size_t>(source - sources_.data()), "holds infinities or NaN");
+      const size_t index = static_cast<size_t>(source - sources_.data());
+      return wrong(std::min(index, recipe_.sources.size() - 1), "holds infinities or NaN");
     }
     if (scales()) {
       std::memcpy(out, &scale, sizeof(scale));
@@ -237,7 +194,8 @@ class Materialiser {
   }
 
   /// A row that the checkpoint has in the form wanted: nothing is rounded again.
-  Status keep_row(const Source& source, int64_t at, const std::byte* row, std::byte* out) const {
+  Status keep_row(const StoredMatrix& source, int64_t at, const std::byte* row,
+                  std::byte* out) const {
     if (scales()) {
       const float scale = source.row_scale(at);
       std::memcpy(out, &scale, sizeof(scale));
@@ -248,14 +206,6 @@ class Materialiser {
     if (nan) return wrong(static_cast<size_t>(&source - sources_.data()), "holds NaN");
     std::memcpy(out, row, static_cast<size_t>(source.cols));
     return ok_status();
-  }
-
-  void rescale(const Source& source, int64_t at) {
-    for (int64_t col = 0; col < source.cols; col += source.scale->block_cols) {
-      const float scale = source.scale_at(at, col);
-      const int64_t end = std::min(source.cols, col + source.scale->block_cols);
-      for (int64_t i = col; i < end; ++i) scratch_[static_cast<size_t>(i)] *= scale;
-    }
   }
 
   Result<WeightBytes> pack(WeightBytes row_major) const {
@@ -278,7 +228,8 @@ class Materialiser {
   int64_t rows_ = 1;
   int64_t cols_ = 1;
   bool quantized_ = false;
-  std::vector<Source> sources_;
+  size_t parts_ = 1;                   // sources of one matrix
+  std::vector<StoredMatrix> sources_;  // of all
   std::vector<float> scratch_;
 };
 

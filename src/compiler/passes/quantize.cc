@@ -1,12 +1,14 @@
 // quantize: constant weights of matmuls to eight bits, one scale a row (output channel).
 //
 // int8: weights alone, the head's too: a weight that an embedding shares with it is stored twice,
-// in floats for the embedding and in int8 for the head.
+// in floats for the embedding and in int8 for the head. Experts' weights as well, but not the
+// routers', whose near ties decide which experts run.
 // fp8: weights and activations, but for those whose sources the caller excludes and those whose
-// rows are no multiple of 16 bytes. An activation is quantized once for all its matmuls, by an op
-// of its own; fuse_quantize joins it to the norm before it.
+// rows are no multiple of 16 bytes, and the experts'. An activation is quantized once for all its
+// matmuls, by an op of its own; fuse_quantize joins it to the norm before it.
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "base/log.h"
 #include "compiler/passes/passes.h"
@@ -28,7 +30,9 @@ class Quantizer {
 
   bool run() {
     const std::vector<ir::NodeId> order = graph_.order();
+    find_routers();
     for (ir::NodeId id : order) {
+      if (graph_.node(id).op == OpKind::kMoe && !fp8_) quantize_experts(id);
       const MatmulDesc* desc = std::get_if<MatmulDesc>(&graph_.node(id).attrs);
       if (desc == nullptr || !desc->transpose_b || desc->quant != WeightQuant::kNone) continue;
       if (wanted(graph_.node(id))) quantize(id);
@@ -41,9 +45,38 @@ class Quantizer {
   }
 
  private:
+  /// Weights of matmuls from which, through pointwise ops at most, experts are chosen.
+  void find_routers() {
+    for (ir::NodeId id : graph_.order()) {
+      if (graph_.node(id).op != OpKind::kMoeRoute) continue;
+      ir::NodeId at = graph_.value(graph_.node(id).inputs[0]).producer;
+      while (at != ir::kNoNode && graph_.node(at).op == OpKind::kPointwise) {
+        at = graph_.value(graph_.node(at).inputs[0]).producer;
+      }
+      if (at != ir::kNoNode && graph_.node(at).op == OpKind::kMatmul) {
+        routers_.insert(graph_.node(at).inputs[1]);
+      }
+    }
+  }
+
+  void quantize_experts(ir::NodeId id) {
+    for (const size_t i : {size_t{1}, size_t{2}}) {
+      if (graph_.value(graph_.node(id).inputs[i]).kind != ir::Value::Kind::kWeight) return;
+    }
+    for (const size_t i : {size_t{1}, size_t{2}}) {
+      const ir::ValueId b = graph_.node(id).inputs[i];
+      if (!weights_.contains(b)) weights_[b] = weight(b);
+      ir::Node& node = graph_.node(id);
+      node.inputs[i] = weights_[b].values;
+      node.inputs.insert(node.inputs.begin() + static_cast<ptrdiff_t>(4 + i), weights_[b].scales);
+    }
+    auto& desc = std::get<MoeDesc>(graph_.node(id).attrs);
+    desc.up.quant = desc.down.quant = options_.quant;
+  }
+
   bool wanted(const ir::Node& node) {
     const ir::Value& b = graph_.value(node.inputs[1]);
-    if (b.kind != ir::Value::Kind::kWeight) return false;
+    if (b.kind != ir::Value::Kind::kWeight || routers_.contains(node.inputs[1])) return false;
     if (!fp8_) return true;
     const auto excluded = [&](const std::string& source) {
       const auto& list = options_.unquantized;
@@ -78,8 +111,10 @@ class Quantizer {
     result.values = graph_.add_weight(weight.name + (fp8_ ? ".fp8" : ".int8"),
                                       {dtype, weight.type.dims}, recipe);
     recipe.part = ir::WeightRecipe::Part::kScales;
+    std::vector<Dim> rows = weight.type.dims;
+    rows.pop_back();
     result.scales =
-        graph_.add_weight(weight.name + ".scales", {DType::kF32, {weight.type.dims[0]}}, recipe);
+        graph_.add_weight(weight.name + ".scales", {DType::kF32, std::move(rows)}, recipe);
     return result;
   }
 
@@ -97,6 +132,7 @@ class Quantizer {
   const CompileOptions& options_;
   bool fp8_;
   int narrow_ = 0;
+  std::set<ir::ValueId> routers_;
   std::map<ir::ValueId, Quantized> weights_, activations_;
 };
 

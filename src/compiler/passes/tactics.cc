@@ -29,11 +29,14 @@ std::vector<const Tactic*> candidates(const ir::Graph& graph, const ir::Node& no
                                       const kernels::OpDesc& desc, const CompileOptions& options) {
   std::vector<const Tactic*> found =
       kernels::find_tactics(desc, options.target, options.batch_invariant);
-  const int operand = layout_operand(node.op);
-  std::erase_if(found, [&](const Tactic* tactic) {
-    if (tactic->weight_layout == "row_major") return false;
-    return operand < 0 ||
-           graph.value(node.inputs[static_cast<size_t>(operand)]).kind != ir::Value::Kind::kWeight;
+  bool stored = false;  // what a layout is about
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    if (!has_layout(node.op, i)) continue;
+    stored = graph.value(node.inputs[i]).kind == ir::Value::Kind::kWeight;
+    if (!stored) break;
+  }
+  std::erase_if(found, [stored](const Tactic* tactic) {
+    return tactic->weight_layout != "row_major" && !stored;
   });
   const Tactic* const reference = kernels::reference_tactic(node.op);
   if (found.size() > 1) std::erase(found, reference);

@@ -17,7 +17,7 @@ struct Use {
 };
 
 Result<std::string> wanted_layout(const ir::Node& node, size_t operand) {
-  if (static_cast<int>(operand) != layout_operand(node.op)) return std::string(kRowMajor);
+  if (!has_layout(node.op, operand)) return std::string(kRowMajor);
   const kernels::Tactic* tactic = kernels::find_tactic(node.tactic);
   if (tactic == nullptr) {
     return internal_error("{} '{}' has no known tactic: '{}'", op_name(node.op), node.name,

@@ -104,7 +104,7 @@ Result<std::optional<double>> CpuTimer::again(const kernels::Tactic& tactic,
 
 double CpuTimer::measure(const kernels::Tactic& tactic, const kernels::OpDesc& desc,
                          std::span<const int64_t> symbols) {
-  const int laid_out = layout_operand(desc.op);
+  const int laid_out = has_layout(desc.op, 1) ? 1 : -1;  // of the ops that are timed
   const kernels::WeightLayout* layout = kernels::find_layout(tactic.weight_layout);
   std::vector<TensorView> inputs, outputs;
   std::vector<size_t> bytes;

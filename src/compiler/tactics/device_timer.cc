@@ -84,6 +84,8 @@ bool DeviceTimer::can_time(OpKind op) const {
     case OpKind::kSample:
     case OpKind::kResolveTokens:
     case OpKind::kMoe:
+    case OpKind::kMoeRoute:
+    case OpKind::kAttention:
     case OpKind::kAllReduce:
     case OpKind::kAllGather:
     case OpKind::kReduceScatter: return false;

@@ -34,6 +34,7 @@ namespace {
 #include "kernels/cpu/amx_tiles.inc"
 #include "kernels/cpu/amx_attention.inc"
 }  // namespace
+void attention(const KernelCall& call) { tile_attention_without_cache<HardwareTiles>(call); }
 void paged_attention(const KernelCall& call) { tile_attention<HardwareTiles>(call); }
 void paged_attention_emulated(const KernelCall& call) { tile_attention<SoftwareTiles>(call); }
 }  // namespace ramjet::kernels::cpu::amx

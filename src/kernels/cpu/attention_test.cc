@@ -124,6 +124,29 @@ TEST(CpuAttention, MixedBatchesOfEveryShape) {
   }
 }
 
+TEST(CpuAttention, WithoutACacheEachTokenSeesItsWholeSequence) {
+  int round = 0;
+  for (const int64_t dim : {8, 32, 64, 80}) {
+    for (const int64_t longest : {1, 70, 530}) {  // the last takes two chunks of keys
+      if (longest > 500 && dim > 8) continue;     // the reference takes its time
+      AttentionDesc desc = random_desc(dim);
+      desc.v_head_dim = dim, desc.kv_layer = 0;
+      const std::vector<int32_t> lengths = {3, static_cast<int32_t>(longest), 1};
+      std::vector<int32_t> starts = {0};
+      for (const int32_t length : lengths) starts.push_back(starts.back() + length);
+      const int64_t rows = starts.back();
+      const DType dtype = kReal[round++ % 3];
+      OpCase test{OpKind::kAttention, desc, {}, {}, {}, ""};
+      test.inputs = {random_tensor(dtype, {rows, desc.num_heads * dim}, -2, 2),
+                     random_tensor(dtype, {rows, desc.num_kv_heads * dim}),
+                     random_tensor(dtype, {rows, desc.num_kv_heads * dim}),
+                     TestTensor::ints({4}, starts), TestTensor::ints({3}, lengths)};
+      test.outputs = {TestTensor(dtype, {rows, desc.num_heads * dim})};
+      EXPECT_GE(expect_all_match(test, kTolerance, kTileTolerance), 1) << longest;
+    }
+  }
+}
+
 TEST(CpuAttention, LongContextsAreSharedByThreads) {
   for (int64_t window : {0, 900}) {
     AttentionDesc desc{.num_heads = 2, .num_kv_heads = 1, .head_dim = 16, .v_head_dim = 16};

@@ -5,6 +5,7 @@
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/layouts.h"
 #include "kernels/cpu/matmul_plan.h"
+#include "kernels/cpu/moe.h"
 #include "kernels/cpu/row_ops.h"
 
 namespace ramjet::kernels::cpu {
@@ -50,11 +51,29 @@ constexpr Tactic matmul(std::string_view name, MatmulEntry entry, bool (*support
           .run = run,
           .sum_order = matmul_order};
 }
+bool moe_bf16(const OpDesc& desc) { return moe_ok(desc, true); }
+bool moe_plain(const OpDesc& desc) { return moe_ok(desc, false); }
+bool moe_amx_bf16(const OpDesc& desc) { return amx_moe_ok(desc, true); }
+bool moe_amx_eight_bits(const OpDesc& desc) { return amx_moe_ok(desc, false); }
+constexpr Tactic moe_op(std::string_view name, MatmulEntry entry, bool (*supports)(const OpDesc&),
+                        CpuKernel run) {
+  Tactic made = matmul(name, entry, supports, run);
+  made.op = OpKind::kMoe;
+  made.workspace_bytes = moe_workspace;
+  made.sum_order = own_sum_order;
+  return made;
+}
 constexpr Tactic attention(std::string_view name, Isa isa, bool (*supports)(const OpDesc&),
                            CpuKernel run) {
   Tactic made = row_op(name, OpKind::kPagedAttention, isa, supports, run);
   if (isa == Isa::kAmx) made.priority = kAmx;
   made.workspace_bytes = attention_workspace;
+  return made;
+}
+constexpr Tactic encoder_attention(std::string_view name, Isa isa, bool (*supports)(const OpDesc&),
+                                   CpuKernel run) {
+  Tactic made = attention(name, isa, supports, run);
+  made.op = OpKind::kAttention;
   return made;
 }
 
@@ -75,6 +94,18 @@ constexpr std::array kTactics = {
            plain_weights, avx512::matmul_plain),
     matmul("cpu.avx512.matmul_row_major.v1", {Isa::kAvx512, kAvx512, "row_major"},
            row_major_matmul_ok, avx512::matmul_row_major),
+    moe_op("cpu.amx.moe_n16k2.v1", {Isa::kAmx, kAmx + kPacked, kPairedLayout}, moe_amx_bf16,
+           moe_with<amx::matmul_paired>),
+    moe_op("cpu.amx.moe_n16.v1", {Isa::kAmx, kAmx + kPacked, kPlainLayout}, moe_amx_eight_bits,
+           moe_with<amx::matmul_plain>),
+    moe_op("cpu.avx512.moe_n16k2.v1", {Isa::kAvx512, kAvx512 + kPacked, kPairedLayout}, moe_bf16,
+           moe_with<avx512::matmul_paired>),
+    moe_op("cpu.avx512.moe_n16.v1", {Isa::kAvx512, kAvx512 + kPacked, kPlainLayout}, moe_plain,
+           moe_with<avx512::matmul_plain>),
+    moe_op("cpu.avx2.moe_n16k2.v1", {Isa::kAvx2, kAvx2 + kPacked, kPairedLayout}, moe_bf16,
+           moe_with<avx2::matmul_paired>),
+    moe_op("cpu.avx2.moe_n16.v1", {Isa::kAvx2, kAvx2 + kPacked, kPlainLayout}, moe_plain,
+           moe_with<avx2::matmul_plain>),
     row_op("cpu.avx2.pointwise.v1", OpKind::kPointwise, Isa::kAvx2, pointwise_ok, avx2::pointwise),
     row_op("cpu.avx2.norm.v1", OpKind::kNorm, Isa::kAvx2, norm_ok, avx2::norm),
     row_op("cpu.avx2.add_norm.v1", OpKind::kAddNorm, Isa::kAvx2, add_norm_ok, avx2::add_norm),
@@ -108,6 +139,9 @@ constexpr std::array kTactics = {
            avx512::qkv_rope_append),
     attention("cpu.avx512.paged_attention.v1", Isa::kAvx512, attention_ok, avx512::paged_attention),
     attention("cpu.amx.paged_attention.v1", Isa::kAmx, amx_attention_ok, amx::paged_attention),
+    encoder_attention("cpu.avx2.attention.v1", Isa::kAvx2, attention_ok, avx2::attention),
+    encoder_attention("cpu.avx512.attention.v1", Isa::kAvx512, attention_ok, avx512::attention),
+    encoder_attention("cpu.amx.attention.v1", Isa::kAmx, amx_attention_ok, amx::attention),
 };
 
 }  // namespace

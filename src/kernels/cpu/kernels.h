@@ -22,6 +22,7 @@ void rope(const KernelCall& call);
 void kv_append(const KernelCall& call);
 void qkv_rope_append(const KernelCall& call);
 void paged_attention(const KernelCall& call);
+void attention(const KernelCall& call);
 }  // namespace avx2
 
 namespace avx512 {
@@ -40,6 +41,7 @@ void rope(const KernelCall& call);
 void kv_append(const KernelCall& call);
 void qkv_rope_append(const KernelCall& call);
 void paged_attention(const KernelCall& call);
+void attention(const KernelCall& call);
 }  // namespace avx512
 
 /// Tile kernels; they also need AVX-512. The emulated ones are for tests on machines without tiles.
@@ -47,6 +49,7 @@ namespace amx {
 void matmul_paired(const KernelCall& call);
 void matmul_plain(const KernelCall& call);
 void paged_attention(const KernelCall& call);
+void attention(const KernelCall& call);
 void matmul_paired_emulated(const KernelCall& call);
 void matmul_plain_emulated(const KernelCall& call);
 void paged_attention_emulated(const KernelCall& call);

@@ -50,7 +50,7 @@ const MatmulDesc* matmul_attrs(const OpDesc& desc) {
 }  // namespace
 
 MatmulPlan::MatmulPlan(const KernelCall& call)
-    : desc(&std::get<MatmulDesc>(*call.attrs)),
+    : desc(call.product != nullptr ? call.product : &std::get<MatmulDesc>(*call.attrs)),
       outputs(call.outputs),
       a(&call.inputs[0]),
       b(&call.inputs[1]) {

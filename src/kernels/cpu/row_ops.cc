@@ -71,6 +71,7 @@ bool attention_ok(const OpDesc& desc) {
 }
 bool amx_attention_ok(const OpDesc& desc) {
   if (!attention_ok(desc) || desc.inputs[0].dtype != DType::kBf16) return false;
+  if (desc.op == OpKind::kAttention && desc.inputs[1].dtype != DType::kBf16) return false;
   const auto& a = std::get<AttentionDesc>(*desc.attrs);
   return a.head_dim % 32 == 0 && value_dim(a) % 32 == 0;
 }

@@ -40,14 +40,6 @@ float prologue_at(const MatmulDesc& desc, const Operands& in, int64_t flat) {
   return result;
 }
 
-/// Row of b for column n of accumulator j: two weights lie as alternate tiles of 16 rows.
-int64_t weight_row(int64_t accumulators, int64_t j, int64_t n, int64_t columns) {
-  if (accumulators == 1) return n;
-  const int64_t tile = n / 16;
-  const int64_t width = std::min<int64_t>(16, columns - tile * 16);
-  return tile * 16 * accumulators + j * width + n % 16;
-}
-
 /// First element of the b that row block `batch` of a multiplies, batch extents broadcast.
 int64_t weight_offset(const TensorView& b, const Shape& out, int64_t batch) {
   if (b.shape.rank() <= 2) return 0;

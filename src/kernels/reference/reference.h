@@ -5,6 +5,7 @@
 // spread over the pool; results don't depend on the number of threads. Stateless.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <span>
 
@@ -63,6 +64,15 @@ inline void store_cached(std::byte* slot, DType dtype, int64_t i, float value, d
   store_element(slot, dtype, i, value / divisor);
 }
 
+/// Row of a matmul's b for column n of accumulator j: two weights lie as alternate tiles of 16
+/// rows.
+inline int64_t weight_row(int64_t accumulators, int64_t j, int64_t n, int64_t columns) {
+  if (accumulators == 1) return n;
+  const int64_t tile = n / 16;
+  const int64_t width = std::min<int64_t>(16, columns - tile * 16);
+  return tile * 16 * accumulators + j * width + n % 16;
+}
+
 /// Flat index into `operand` of element `flat` of a tensor of shape `out` it is broadcast to.
 int64_t broadcast_index(const Shape& operand, const Shape& out, int64_t flat);
 
@@ -86,7 +96,10 @@ void rope(const KernelCall& call);
 void kv_append(const KernelCall& call);
 void paged_attention(const KernelCall& call);
 void qkv_rope_append(const KernelCall& call);
+void attention(const KernelCall& call);
 void sample(const KernelCall& call);  // updates operands 4 and 5
 void resolve_tokens(const KernelCall& call);
+void moe_route(const KernelCall& call);
+void moe(const KernelCall& call);
 
 }  // namespace ramjet::kernels::reference

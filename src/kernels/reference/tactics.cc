@@ -132,6 +132,13 @@ bool attention_ok(const OpDesc& desc) {
   if (a->sinks && (desc.inputs.size() != 5 || !real(desc.inputs[4].dtype))) return false;
   return desc.outputs.size() == 1 && all(desc.outputs, real);
 }
+bool encoder_attention_ok(const OpDesc& desc) {
+  const auto* a = attrs<AttentionDesc>(desc);
+  if (a == nullptr || !i32_from(desc, 3, 2) || !all(desc.inputs.first(3), real)) return false;
+  if (a->num_kv_heads <= 0 || a->num_heads % a->num_kv_heads != 0 || a->sinks) return false;
+  return a->head_dim == a->v_head_dim && desc.inputs[1].dtype == desc.inputs[2].dtype &&
+         desc.outputs.size() == 1 && all(desc.outputs, real);
+}
 bool qkv_ok(const OpDesc& desc) {
   const auto* q = attrs<QkvDesc>(desc);
   if (q == nullptr || !i32_from(desc, 2, 3) || !real(desc.inputs[0].dtype)) return false;
@@ -145,6 +152,27 @@ bool sample_ok(const OpDesc& desc) {
 }
 bool resolve_tokens_ok(const OpDesc& desc) {
   return desc.inputs.size() == 2 && i32_from(desc, 0, 2) && same_dtype(desc);
+}
+
+bool moe_route_ok(const OpDesc& desc) {
+  return attrs<MoeRouteDesc>(desc) != nullptr && desc.inputs.size() == 1 &&
+         real(desc.inputs[0].dtype) && desc.outputs.size() == 2 &&
+         desc.outputs[0].dtype == DType::kI32 && desc.outputs[1].dtype == DType::kF32;
+}
+bool moe_ok(const OpDesc& desc) {
+  const auto* m = attrs<MoeDesc>(desc);
+  if (m == nullptr || desc.inputs.size() < 5 || !real(desc.inputs[0].dtype)) return false;
+  const bool scaled = m->up.quant == WeightQuant::kInt8Channel;
+  if (!scaled && m->up.quant != WeightQuant::kNone) return false;
+  if (m->up.quant != m->down.quant || (scaled && desc.inputs.size() < 7)) return false;
+  for (size_t i = 1; i < desc.inputs.size(); ++i) {
+    const DType dtype = desc.inputs[i].dtype;
+    if (i <= 2 && !(scaled ? dtype == DType::kI8 : real(dtype))) return false;
+    if (i > 4 && !real(dtype)) return false;
+    if (i <= 2 && desc.inputs[i].rank() != 3) return false;
+  }
+  return i32_from(desc, 3, 1) && desc.inputs[4].dtype == DType::kF32 && desc.outputs.size() == 1 &&
+         all(desc.outputs, real);
 }
 
 constexpr Tactic make(std::string_view name, OpKind op, bool (*supports)(const OpDesc&),
@@ -173,10 +201,13 @@ constexpr std::array kTactics = {
     make("cpu.reference.kv_append.v1", OpKind::kKvAppend, kv_append_ok, kv_append),
     make("cpu.reference.paged_attention.v1", OpKind::kPagedAttention, attention_ok,
          paged_attention),
+    make("cpu.reference.attention.v1", OpKind::kAttention, encoder_attention_ok, attention),
     make("cpu.reference.qkv_rope_append.v1", OpKind::kQkvRopeAppend, qkv_ok, qkv_rope_append),
     make("cpu.reference.sample.v1", OpKind::kSample, sample_ok, sample),
     make("cpu.reference.resolve_tokens.v1", OpKind::kResolveTokens, resolve_tokens_ok,
          resolve_tokens),
+    make("cpu.reference.moe_route.v1", OpKind::kMoeRoute, moe_route_ok, moe_route),
+    make("cpu.reference.moe.v1", OpKind::kMoe, moe_ok, moe),
 };
 
 }  // namespace
