@@ -8,6 +8,29 @@
 namespace ramjet::models {
 namespace {
 
+/// Tokens of a sequence: the model's, or fewer if asked for. Dynamic scaling has no end, so there
+/// more may be asked for.
+int64_t sequence_limit(const DecoderConfig& config, const ModelOptions& options) {
+  if (options.max_seq_len == 0) return config.max_positions;
+  const bool endless = config.ropes.size() == 1 && config.ropes[0].kind == RopeKind::kDynamic;
+  if (options.max_seq_len <= config.max_positions || endless) {
+    return std::min<int64_t>(options.max_seq_len, 1 << 26);
+  }
+  log_warn("max_seq_len {} is more than the model's {} positions; it has {}", options.max_seq_len,
+           config.max_positions, config.max_positions);
+  return config.max_positions;
+}
+
+/// One group holds all layers: their geometry is the same. Its window is the widest view of any.
+KvGroupSpec kv_group(const DecoderConfig& config) {
+  const auto& windows = config.attention.windows;
+  const auto [least, most] = std::minmax_element(windows.begin(), windows.end());
+  return {config.num_layers, config.attention.num_kv_heads, config.attention.head_dim,
+          config.attention.head_dim, *least == 0 ? 0 : *most};
+}
+
+}  // namespace
+
 Status check_options(const ModelOptions& options) {
   const bool good = options.max_batch_size >= 1 && options.max_batch_size <= 1 << 16 &&
                     options.max_num_tokens >= 1 && options.max_num_tokens <= 1 << 20 &&
@@ -27,19 +50,6 @@ Status check_options(const ModelOptions& options) {
   return ok_status();
 }
 
-/// Tokens of a sequence: the model's, or fewer if asked for. Dynamic scaling has no end, so there
-/// more may be asked for.
-int64_t sequence_limit(const DecoderConfig& config, const ModelOptions& options) {
-  if (options.max_seq_len == 0) return config.max_positions;
-  const bool endless = config.ropes.size() == 1 && config.ropes[0].kind == RopeKind::kDynamic;
-  if (options.max_seq_len <= config.max_positions || endless) {
-    return std::min<int64_t>(options.max_seq_len, 1 << 26);
-  }
-  log_warn("max_seq_len {} is more than the model's {} positions; it has {}", options.max_seq_len,
-           config.max_positions, config.max_positions);
-  return config.max_positions;
-}
-
 int64_t count_parameters(const Network& network) {
   int64_t count = 0;
   for (const ir::Value& value : network.impl().graph.values) {
@@ -50,16 +60,6 @@ int64_t count_parameters(const Network& network) {
   }
   return count;
 }
-
-/// One group holds all layers: their geometry is the same. Its window is the widest view of any.
-KvGroupSpec kv_group(const DecoderConfig& config) {
-  const auto& windows = config.attention.windows;
-  const auto [least, most] = std::minmax_element(windows.begin(), windows.end());
-  return {config.num_layers, config.attention.num_kv_heads, config.attention.head_dim,
-          config.attention.head_dim, *least == 0 ? 0 : *most};
-}
-
-}  // namespace
 
 Result<Model> build_decoder(const DecoderConfig& config, const FamilyInput& input) {
   RETURN_IF_ERROR(check_options(input.options));

@@ -5,6 +5,7 @@
 // Plain values and free functions; weights are named as in Hugging Face checkpoints.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,7 @@ struct AttentionConfig {
   double softcap = 0;
   bool qkv_bias = false;
   bool o_bias = false;
+  bool sinks = false;              // a logit for each head that takes weight and gives no value
   QkNorm qk_norm = QkNorm::kNone;  // RMS norm of q and k before rotation
   std::vector<int64_t> windows;    // of each layer; 0: all keys
   std::vector<int> ropes;          // of each layer: index into DecoderConfig::ropes; -1: none
@@ -87,6 +89,25 @@ struct DecoderScales {
   double logit_softcap = 0;  // 0: none
 };
 
+/// What build_model was given, for a family.
+struct FamilyInput {
+  ConfigReader config;
+  const ModelOptions& options;
+  const std::function<bool(std::string_view)>& has_tensor;
+};
+
+/// Where a family's own MLP goes, and what it may use.
+struct MlpSite {
+  Network& network;
+  const FamilyInput& input;
+  Tensor x;           // normed, [tokens, width]
+  int64_t width = 0;  // hidden_size
+  std::string layer;  // "model.layers.0"
+  int64_t index = 0;
+  /// The dense MLP with weights under a name; of the configuration's width if 0.
+  std::function<Tensor(const std::string& name, int64_t intermediate_size)> dense;
+};
+
 struct DecoderConfig {
   int64_t vocab_size = 0;
   int64_t hidden_size = 0;
@@ -99,14 +120,8 @@ struct DecoderConfig {
   NormConfig norm;
   AttentionConfig attention;
   MlpConfig mlp;
+  std::function<Tensor(const MlpSite&)> mlp_hook;  // in place of the MLP of all layers
   std::vector<RopeSpec> ropes;
-};
-
-/// What build_model was given, for a family.
-struct FamilyInput {
-  ConfigReader config;
-  const ModelOptions& options;
-  const std::function<bool(std::string_view)>& has_tensor;
 };
 
 /// What transformers assumes where a configuration is silent. 0 heads, vocabulary or intermediate
@@ -135,6 +150,10 @@ Result<Activation> read_activation(const ConfigReader& config, const char* field
 Result<std::vector<bool>> sliding_layers(const ConfigReader& config, int64_t num_layers,
                                          const std::function<bool(int64_t)>& otherwise);
 std::vector<int64_t> windows_of(const std::vector<bool>& sliding, int64_t window);
+
+Status check_options(const ModelOptions& options);
+/// Elements of all weights.
+int64_t count_parameters(const Network& network);
 
 /// The graph alone; `max_blocks`: of a sequence's cache. Misuse is in the network's status.
 std::unique_ptr<Network> decoder_graph(const DecoderConfig& config, const FamilyInput& input,

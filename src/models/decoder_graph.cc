@@ -122,7 +122,8 @@ class DecoderBuilder {
     network_->set_scope(mlp_name);
     Tensor m = config_.parallel ? x : sum;
     m = config_.parallel && norms.before_mlp.empty() ? h : block_norm(m, name, norms.before_mlp);
-    m = mlp(m, mlp_name);
+    m = config_.mlp_hook ? hooked_mlp(m, name, index)
+                         : mlp(m, mlp_name, config_.mlp.intermediate_size);
     return add_branch(sum, block_norm(m, name, norms.after_mlp));
   }
   Tensor add_branch(Tensor x, Tensor branch) const {
@@ -174,23 +175,32 @@ class DecoderBuilder {
   }
 
   Tensor attention(Tensor h, const std::string& name, int64_t index) {
-    const AttentionDesc desc = attention_desc(name, index);
+    AttentionDesc desc = attention_desc(name, index);
     Tensor q = linear(h, qkv_projection(name, 0));
     Tensor k = linear(h, qkv_projection(name, 1));
     const Tensor v = linear(h, qkv_projection(name, 2));
     q = rotated(heads_norm(q, name + ".q_norm", desc.num_heads), desc.num_heads, index);
     k = rotated(heads_norm(k, name + ".k_norm", desc.num_kv_heads), desc.num_kv_heads, index);
     ir::kv_append(k, v, step_, desc);
-    const Tensor y = ir::paged_attention(q, step_, Tensor(), desc);
+    desc.sinks = attention_.sinks;  // of what reads the cache alone
+    Tensor sinks;
+    if (desc.sinks) sinks = network_->weight(name + ".sinks", DType::kF32, {desc.num_heads});
+    const Tensor y = ir::paged_attention(q, step_, sinks, desc);
     return linear(y, {.name = name + "." + attention_.names.o,
                       .rows = hidden(),
                       .columns = desc.num_heads * desc.head_dim,
                       .bias = attention_.o_bias});
   }
 
-  Tensor mlp(Tensor h, const std::string& name) {
+  Tensor hooked_mlp(Tensor h, const std::string& layer, int64_t index) {
+    const auto dense = [this, h](const std::string& name, int64_t width) {
+      return mlp(h, name, width == 0 ? config_.mlp.intermediate_size : width);
+    };
+    return config_.mlp_hook({*network_, input_, h, hidden(), layer, index, dense});
+  }
+
+  Tensor mlp(Tensor h, const std::string& name, int64_t width) {
     const MlpConfig& mlp = config_.mlp;
-    const int64_t width = mlp.intermediate_size;
     Projection gate{name + "." + mlp.gate, width, hidden(), mlp.bias, "", {}};
     Projection up = gate;
     up.name = name + "." + mlp.up;

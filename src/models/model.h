@@ -45,6 +45,7 @@ struct Model {
   std::vector<KvGroupSpec> kv_groups;
   /// Embedding and head: what fp8 leaves in floats.
   std::vector<std::string> float_tensors = {"lm_head.weight", "model.embed_tokens.weight"};
+  std::string encoder;  // facts of an encoder (bert.cc), which has no logits; empty for others
 };
 
 /// Builds the network of `config` (config.json). `has_tensor` says what the checkpoint holds

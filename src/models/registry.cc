@@ -20,18 +20,38 @@ constexpr Family kFamilies[] = {
     {"GlmForCausalLM", "glm", build_glm},
     {"Glm4ForCausalLM", "glm4", build_glm4},
     {"GPT2LMHeadModel", "gpt2", build_gpt2},
+    {"GptOssForCausalLM", "gpt_oss", build_gpt_oss},
     {"GPTNeoXForCausalLM", "gpt_neox", build_gpt_neox},
     {"GraniteForCausalLM", "granite", build_granite},
     {"LlamaForCausalLM", "llama", build_llama},
     {"MistralForCausalLM", "mistral", build_mistral},
+    {"MixtralForCausalLM", "mixtral", build_mixtral},
     {"Olmo2ForCausalLM", "olmo2", build_olmo2},
     {"PhiForCausalLM", "phi", build_phi},
     {"Phi3ForCausalLM", "phi3", build_phi3},
     {"Qwen2ForCausalLM", "qwen2", build_qwen2},
+    {"Qwen2MoeForCausalLM", "qwen2_moe", build_qwen2_moe},
     {"Qwen3ForCausalLM", "qwen3", build_qwen3},
+    {"Qwen3MoeForCausalLM", "qwen3_moe", build_qwen3_moe},
     {"SmolLM3ForCausalLM", "smollm3", build_smollm3},
     {"StableLmForCausalLM", "stablelm", build_stablelm},
     {"Starcoder2ForCausalLM", "starcoder2", build_starcoder2},
+    {"BertModel", "bert", build_bert},
+    {"BertForMaskedLM", "bert", build_bert},
+    {"BertForPreTraining", "bert", build_bert},
+    {"BertForSequenceClassification", "bert", build_bert},
+    {"BertForTokenClassification", "bert", build_bert},
+    {"RobertaModel", "roberta", build_roberta},
+    {"RobertaForMaskedLM", "roberta", build_roberta},
+    {"RobertaForSequenceClassification", "roberta", build_roberta},
+    {"RobertaForTokenClassification", "roberta", build_roberta},
+    {"XLMRobertaModel", "xlm-roberta", build_roberta},
+    {"XLMRobertaForSequenceClassification", "xlm-roberta", build_roberta},
+    {"XLMRobertaForTokenClassification", "xlm-roberta", build_roberta},
+    {"DistilBertModel", "distilbert", build_distilbert},
+    {"DistilBertForMaskedLM", "distilbert", build_distilbert},
+    {"DistilBertForSequenceClassification", "distilbert", build_distilbert},
+    {"DistilBertForTokenClassification", "distilbert", build_distilbert},
 };
 
 /// The family of `architectures`, or of `model_type` where there are none.
@@ -95,6 +115,9 @@ Status check_plain_weights(const FamilyInput& input) {
   ASSIGN_OR_RETURN(const ConfigReader quantization, input.config.object("quantization_config"));
   const std::string method = foreign_quantization(quantization.json());
   if (method.empty() || !input.has_tensor("model.embed_tokens.weight")) return ok_status();
+  if (method == "mxfp4" && input.has_tensor("model.layers.0.mlp.experts.down_proj_blocks")) {
+    return ok_status();  // GPT-OSS, which reads them
+  }
   return unsupported("the checkpoint is quantized (method '{}'); use the bf16, f16, f32 or fp8 one",
                      method.substr(0, 64));
 }

