@@ -19,6 +19,7 @@ void add_bench_command(CLI::App& app, CommandRunner& runner);  // its subcommand
 void add_build_command(CLI::App& app, CommandRunner& runner);
 void add_doctor_command(CLI::App& app, CommandRunner& runner);
 void add_executor_command(CLI::App& app, CommandRunner& runner);  // hidden: serve starts it
+void add_encoder_commands(CLI::App& app, CommandRunner& runner);  // embed, classify
 void add_eval_command(CLI::App& app, CommandRunner& runner);
 void add_grammar_command(CLI::App& app, CommandRunner& runner);
 void add_inspect_command(CLI::App& app, CommandRunner& runner);

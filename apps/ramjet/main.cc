@@ -41,6 +41,7 @@ int run_command(int argc, char** argv) {
   add_inspect_command(app, runner);
   add_logits_command(app, runner);
   add_eval_command(app, runner);
+  add_encoder_commands(app, runner);
   add_tokenize_command(app, runner);
   add_template_command(app, runner);
   add_parse_command(app, runner);

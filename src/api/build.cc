@@ -136,6 +136,21 @@ Result<std::map<std::string, std::string>> gather_assets(const checkpoint::Check
   return assets;
 }
 
+/// What the model says, and how sentence-transformers would pool.
+Result<std::string> encoder_facts(const std::string& facts, const std::string& folder) {
+  const std::string path = folder + "/1_Pooling/config.json";
+  if (!std::filesystem::exists(path)) return facts;
+  ASSIGN_OR_RETURN(const Json pooling, read_json_file(path));
+  ASSIGN_OR_RETURN(Json json, parse_json(facts));
+  const auto wants = [&](const char* mode) {
+    const auto it = pooling.is_object() ? pooling.find(mode) : pooling.end();
+    return it != pooling.end() && it->is_boolean() && it->get<bool>();
+  };
+  if (wants("pooling_mode_cls_token")) json["pooling"] = "first";
+  if (wants("pooling_mode_lasttoken")) json["pooling"] = "last";
+  return dump_json(json);
+}
+
 Result<engine::Manifest> make_manifest(const models::Model& model,
                                        const checkpoint::Checkpoint& checkpoint,
                                        const models::ModelOptions& shape,
@@ -194,6 +209,9 @@ Result<BuildReport> build_engine(const std::string& model, const std::string& en
                    }));
   RETURN_IF_ERROR(built.network->status());
   ASSIGN_OR_RETURN(auto assets, api::gather_assets(*checkpoint, options));
+  if (!built.encoder.empty()) {
+    ASSIGN_OR_RETURN(assets["encoder"], api::encoder_facts(built.encoder, checkpoint->path()));
+  }
   ASSIGN_OR_RETURN(engine::Manifest manifest,
                    api::make_manifest(built, *checkpoint, shape, options));
   compile.unquantized = built.float_tensors;

@@ -24,6 +24,10 @@ Result<std::unique_ptr<Executor>> Executor::create(std::shared_ptr<const Engine>
     return invalid_argument("{}: a user's network; run it with a Context, not an Executor",
                             engine->path());
   }
+  if (!engine->asset("encoder").empty()) {
+    return unsupported("{}: {} is an encoder, which generates nothing; use Encoder (ramjet embed)",
+                       engine->path(), engine->model().architecture);
+  }
   try {
     auto impl = std::make_unique<Impl>();
     impl->engine = engine;
