@@ -70,6 +70,7 @@ void add_models_routes(Router& router, AppState& state);      // /v1/models
 void add_completion_routes(Router& router, AppState& state);  // /v1/completions
 void add_chat_routes(Router& router, AppState& state);        // /v1/chat/completions
 void add_messages_routes(Router& router, AppState& state);    // /v1/messages
+void add_responses_routes(Router& router, AppState& state);   // /v1/responses
 void add_tokenize_routes(Router& router, AppState& state);    // /tokenize, /detokenize
 
 }  // namespace ramjet::server

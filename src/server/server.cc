@@ -150,6 +150,7 @@ void Server::serve(std::unique_ptr<ModelHost> host) {
   add_completion_routes(impl_->router, state);
   add_chat_routes(impl_->router, state);
   add_messages_routes(impl_->router, state);
+  add_responses_routes(impl_->router, state);
   add_tokenize_routes(impl_->router, state);
   impl_->ready = true;
 }
