@@ -72,11 +72,11 @@ Status check_recipe(const Value& value) {
     return count == wanted || count == wanted * experts;
   };
   const int rank = value.type.rank() - (recipe.experts == 0 ? 0 : 1);  // of one expert's
-  if (recipe.sources.empty()) bad = "has no source";
   if (const std::string_view wrong = bad_experts(value); !wrong.empty()) bad = wrong;
   if (recipe.combine == WeightRecipe::Combine::kNone && !parts(1)) {
     bad = "has several sources but does not combine them";
   }
+  if (recipe.sources.empty()) bad = "has no source";
   if (recipe.combine == WeightRecipe::Combine::kInterleave && !parts(2)) {
     bad = "interleaves other than two sources";
   }
