@@ -42,7 +42,9 @@ std::string cost_text(const BuildReport& report) {
 
 int build(BuildArguments& arguments) {
   arguments.options.progress = progress_bar();
-  Result<BuildReport> report = build_engine(arguments.model, arguments.output, arguments.options);
+  const Result<std::string> model = model_path(arguments.model);
+  if (!model.ok()) return fail(model.error());
+  Result<BuildReport> report = build_engine(*model, arguments.output, arguments.options);
   if (!report.ok()) return fail(report.error());
   if (arguments.json) {
     print_json(report_json(*report));
@@ -60,7 +62,8 @@ int build(BuildArguments& arguments) {
 void add_build_command(CLI::App& app, CommandRunner& runner) {
   CLI::App* command = app.add_subcommand("build", "compile a checkpoint into an engine file");
   auto arguments = std::make_shared<BuildArguments>();  // shared with the callback below
-  command->add_option("MODEL", arguments->model, "Hugging Face folder or GGUF")->required();
+  command->add_option("MODEL", arguments->model, "Hugging Face folder, GGUF or ORG/NAME")
+      ->required();
   command->add_option("-o,--output", arguments->output, "the engine file to write")->required();
   command->add_flag("--json", arguments->json, "report as one JSON object");
   add_build_options(*command, arguments->options);

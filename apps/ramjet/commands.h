@@ -25,6 +25,7 @@ void add_grammar_command(CLI::App& app, CommandRunner& runner);
 void add_inspect_command(CLI::App& app, CommandRunner& runner);
 void add_logits_command(CLI::App& app, CommandRunner& runner);
 void add_parse_command(CLI::App& app, CommandRunner& runner);
+void add_pull_command(CLI::App& app, CommandRunner& runner);
 void add_run_command(CLI::App& app, CommandRunner& runner);
 void add_serve_command(CLI::App& app, CommandRunner& runner);
 void add_template_command(CLI::App& app, CommandRunner& runner);

@@ -38,6 +38,7 @@ int run_command(int argc, char** argv) {
   add_executor_command(app, runner);
   add_run_command(app, runner);
   add_build_command(app, runner);
+  add_pull_command(app, runner);
   add_inspect_command(app, runner);
   add_logits_command(app, runner);
   add_eval_command(app, runner);

@@ -6,8 +6,10 @@
 #include <charconv>
 #include <cstdio>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "server/hub/pull.h"
 
 namespace ramjet {
 
@@ -49,6 +51,7 @@ std::function<void(std::string_view, double)> progress_bar() {
 }
 
 void add_build_options(CLI::App& command, BuildOptions& options) {
+  add_offline_option(command);
   command.add_option("--dtype", options.dtype, "activations and weights: auto, bf16, f32")
       ->capture_default_str();
   command
@@ -99,9 +102,27 @@ void add_build_options(CLI::App& command, BuildOptions& options) {
   command.add_option("--disable-pass", options.disabled_passes, "switch a compiler pass off");
 }
 
-Result<std::shared_ptr<const Engine>> load_model(const std::string& model, BuildOptions options) {
+namespace {
+bool offline = false;  // the flag of the command that runs
+}
+
+void add_offline_option(CLI::App& command) {
+  command.add_flag("--offline", offline, "take ORG/NAME from the cache alone");
+}
+
+Result<std::string> model_path(const std::string& model) {
+  const auto repo = server::parse_repo_id(model);
+  if (!repo || path_exists(model)) return model;
+  server::PullOptions options;
   options.progress = progress_bar();
-  Result<std::string> path = resolve_engine(model, options);
+  return server::find_or_pull(*repo, options, offline || server::hub_offline());
+}
+
+Result<std::shared_ptr<const Engine>> load_model(const std::string& model, BuildOptions options) {
+  Result<std::string> found = model_path(model);
+  if (!found.ok()) return found.error();
+  options.progress = progress_bar();
+  Result<std::string> path = resolve_engine(*found, options);
   if (!path.ok()) return path.error();
   return Engine::load(*path);
 }

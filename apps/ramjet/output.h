@@ -28,6 +28,11 @@ std::function<void(std::string_view, double)> progress_bar();
 
 /// The options that choose how a model becomes an engine, shared by build, run, serve and bench.
 void add_build_options(CLI::App& command, BuildOptions& options);
+/// MODEL to a path: what exists is itself; ORG/NAME is its snapshot in the Hugging Face cache,
+/// pulled if it is not there and neither --offline nor HF_HUB_OFFLINE forbids it.
+Result<std::string> model_path(const std::string& model);
+/// The flag --offline, for model_path().
+void add_offline_option(CLI::App& command);
 /// MODEL to a loaded engine, building it into the cache if need be.
 Result<std::shared_ptr<const Engine>> load_model(const std::string& model, BuildOptions options);
 /// "1,2,3" to ids.

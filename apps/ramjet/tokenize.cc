@@ -133,7 +133,9 @@ int tokenize_batch(const text::Tokenizer& tokenizer, const TokenizeOptions& opti
 }
 
 int run_tokenize(const TokenizeOptions& options) {
-  const Result<std::unique_ptr<text::Tokenizer>> tokenizer = text::Tokenizer::load(options.path);
+  const Result<std::string> path = model_path(options.path);
+  if (!path.ok()) return fail(path.error());
+  const Result<std::unique_ptr<text::Tokenizer>> tokenizer = text::Tokenizer::load(*path);
   if (!tokenizer.ok()) return fail(tokenizer.error());
   return options.batch ? tokenize_batch(**tokenizer, options) : tokenize_once(**tokenizer, options);
 }

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "api/quantization.h"
+#include "base/file.h"
 #include "base/gguf/gguf.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -151,6 +152,19 @@ Result<std::string> encoder_facts(const std::string& facts, const std::string& f
   return dump_json(json);
 }
 
+/// The folder's or file's name; of a snapshot in the Hugging Face cache, the repository's.
+std::string model_name(const std::string& model) {
+  std::filesystem::path path = std::filesystem::path(model).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  const std::filesystem::path folder = path.parent_path();
+  const std::string repository = folder.parent_path().filename().string();
+  if (is_directory(model) && folder.filename() == "snapshots" &&
+      repository.starts_with("models--")) {
+    return repository.substr(repository.rfind("--") + 2);
+  }
+  return gguf::model_name(path.string());
+}
+
 Result<engine::Manifest> make_manifest(const models::Model& model,
                                        const checkpoint::Checkpoint& checkpoint,
                                        const models::ModelOptions& shape,
@@ -161,9 +175,7 @@ Result<engine::Manifest> make_manifest(const models::Model& model,
   if (const auto it = assets.find("generation_config"); it != assets.end()) {
     RETURN_IF_ERROR(models::apply_generation_config(it->second, manifest.model));
   }
-  const std::filesystem::path path = std::filesystem::path(checkpoint.path()).lexically_normal();
-  manifest.model.name =
-      gguf::model_name((path.has_filename() ? path : path.parent_path()).string());
+  manifest.model.name = model_name(checkpoint.path());
   manifest.limits.max_batch_size = static_cast<int>(shape.max_batch_size);
   manifest.limits.max_num_tokens = static_cast<int>(shape.max_num_tokens);
   manifest.limits.block_tokens = static_cast<int>(shape.block_tokens);

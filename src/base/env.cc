@@ -26,6 +26,10 @@ std::optional<std::string> env(const char* name) {
     registered = registered || std::string_view(variable.name) == name;
   }
   CHECK(registered, name);
+  return outside_env(name);
+}
+
+std::optional<std::string> outside_env(const char* name) {
   const char* value = std::getenv(name);
   if (value == nullptr || *value == '\0') return std::nullopt;
   return std::string(value);
@@ -33,11 +37,8 @@ std::optional<std::string> env(const char* name) {
 
 std::string cache_directory() {
   if (auto path = env("RAMJET_CACHE")) return *path;
-  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && *xdg != '\0') {
-    return std::string(xdg) + "/ramjet";
-  }
-  const char* home = std::getenv("HOME");
-  return std::string(home != nullptr ? home : "/tmp") + "/.cache/ramjet";
+  if (const auto xdg = outside_env("XDG_CACHE_HOME")) return *xdg + "/ramjet";
+  return outside_env("HOME").value_or("/tmp") + "/.cache/ramjet";
 }
 
 }  // namespace ramjet

@@ -17,6 +17,8 @@ struct EnvVariable {
 const std::vector<EnvVariable>& env_registry();
 /// Value of a registered variable; CHECKs that it is registered.
 std::optional<std::string> env(const char* name);
+/// Value of a variable that others define (HF_*, XDG_*, HOME); none if it is empty.
+std::optional<std::string> outside_env(const char* name);
 /// $XDG_CACHE_HOME/ramjet, else ~/.cache/ramjet, or RAMJET_CACHE.
 std::string cache_directory();
 

@@ -3,7 +3,8 @@
 // send() may be called from any thread; the callbacks of all requests run on the client's one I/O
 // thread and must not block. Connections are kept alive and used again. Every request has a
 // timeout. The destructor ends what runs: on_done is called with kCancelled.
-// Limit: no TLS; put such an endpoint behind a local proxy.
+// https: the server's certificate and name are checked against the system's authorities (or
+// SSL_CERT_FILE, SSL_CERT_DIR).
 #pragma once
 
 #include <functional>
@@ -26,24 +27,28 @@ struct ClientRequest {
 
 struct ClientEvents {
   std::function<void(int status)> on_status;
-  std::function<void(std::string_view bytes)> on_data;  // of the body, in order
-  std::function<void(const Status& status)> on_done;    // once, last
+  std::function<void(const Headers& headers)> on_headers;  // after on_status; names in lower case
+  std::function<void(std::string_view bytes)> on_data;     // of the body, in order
+  std::function<void(const Status& status)> on_done;       // once, last
 };
 
 struct ClientResponse {
   int status = 0;
+  Headers headers;
   std::string body;
 };
 
 class HttpClient {
  public:
-  /// `base_url`: http://host[:port][/path]. Errors: kInvalidArgument, kUnsupported (https).
+  /// `base_url`: http[s]://host[:port][/path]. Errors: kInvalidArgument.
   static Result<std::unique_ptr<HttpClient>> create(std::string_view base_url);
   ~HttpClient();
 
   void send(ClientRequest request, ClientEvents events);
   /// Sends and waits for the whole answer. Not from a callback.
   Result<ClientResponse> fetch(ClientRequest request);
+  /// Ends the requests that run now; each is done with an error. From any thread or callback.
+  void abort();
 
   struct Impl;
 
@@ -56,6 +61,7 @@ struct ParsedUrl {
   std::string host;
   std::string port;
   std::string path;  // without a slash at its end
+  bool tls = false;
 };
 Result<ParsedUrl> parse_url(std::string_view url);
 

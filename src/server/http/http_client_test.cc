@@ -98,7 +98,9 @@ TEST(Urls, Parse) {
   EXPECT_EQ(parse_url("http://h:81/a/")->path, "/a");
   EXPECT_EQ(parse_url("http://h")->port, "80");
   EXPECT_EQ(parse_url("http://[::1]:9")->host, "::1");
-  EXPECT_EQ(parse_url("https://h").error().code, ErrorCode::kUnsupported);
+  EXPECT_TRUE(parse_url("https://h/x")->tls);
+  EXPECT_EQ(parse_url("https://h/x")->port, "443");
+  EXPECT_EQ(parse_url("ftp://h").error().code, ErrorCode::kInvalidArgument);
   EXPECT_EQ(parse_url("h:80").error().code, ErrorCode::kInvalidArgument);
   EXPECT_EQ(parse_url("http://:80").error().code, ErrorCode::kInvalidArgument);
 }
