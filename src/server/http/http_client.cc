@@ -185,6 +185,7 @@ net::awaitable<Status> HttpClient::Impl::shake_hands(Call& call) {
 net::awaitable<Status> HttpClient::Impl::read_answer(Call& call, bool& keep_alive) {
   http::response_parser<http::string_body> parser;
   parser.body_limit(uint64_t{1} << 62);  // boost::none means no byte at all in Boost 1.74
+  parser.skip(call.request.method == "HEAD");
   std::string input;
   std::unique_ptr<char[]> buffer(new char[kReadBytes]);
   bool told = false;
