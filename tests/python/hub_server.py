@@ -4,6 +4,7 @@ redirects of large files to another host (another port), ranges; and faults on d
 import hashlib
 import json
 import re
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -36,6 +37,12 @@ class Hub:
             server.daemon_threads = True
             threading.Thread(target=server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.hub.server_port}"
+
+    def speak_tls(self, certificate, key):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self.hub.socket = context.wrap_socket(self.hub.socket, server_side=True)
+        self.url = f"https://127.0.0.1:{self.hub.server_port}"
 
     def close(self):
         for server in (self.hub, self.store):

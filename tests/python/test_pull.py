@@ -179,3 +179,19 @@ def test_what_is_not_a_model_is_said(ramjet, large):
     large.files = {"../evil": b"x", "config.json": b"{}", "model.safetensors": b"y"}
     ramjet(large, "pull", REPO, check=0)
     assert not (ramjet.folder.parent / "evil").exists()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make a certificate")
+def test_https_wants_an_authority_it_knows(ramjet, hub, tmp_path):
+    certificate, key = tmp_path / "hub.pem", tmp_path / "hub.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate,
+                    "-days", "2", "-subj", "/CN=hub", "-addext", "subjectAltName=IP:127.0.0.1"],
+                   check=True, capture_output=True)
+    hub.speak_tls(certificate, key)
+    done = ramjet(hub, "pull", REPO)
+    assert done.returncode == 1 and "no TLS connection with 127.0.0.1" in done.stderr
+    ramjet(hub, "pull", REPO, check=0, SSL_CERT_FILE=str(certificate))
+    assert (ramjet.folder / "snapshots" / COMMIT / "model.safetensors.index.json").exists()
+    done = ramjet(hub, "pull", REPO, SSL_CERT_FILE=str(certificate),
+                  HF_ENDPOINT=hub.url.replace("127.0.0.1", "localhost"))
+    assert done.returncode == 1 and "no TLS connection with localhost" in done.stderr
