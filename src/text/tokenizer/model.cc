@@ -1,5 +1,10 @@
 #include "text/tokenizer/model.h"
 
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+
 #include "base/json.h"
 #include "text/tokenizer/bpe.h"
 #include "text/tokenizer/model_tables.h"
@@ -89,6 +94,43 @@ UnigramConfig parse_unigram_config(const Json& json) {
   return config;
 }
 
+/// A score as the library reads it: its digits as one integer, divided by a power of ten, which is
+/// up to an ulp off. Pieces of equal sums are told apart by no more than that. Files hold the
+/// shortest digits of a number, as to_chars() does.
+double as_the_library_reads(double score) {
+  char digits[40];
+  const auto printed =
+      std::to_chars(digits, std::end(digits), std::fabs(score), std::chars_format::scientific);
+  uint64_t integer = 0;
+  int exponent = 0;
+  const char* at = digits;
+  for (bool fraction = false; at != printed.ptr && *at != 'e'; ++at) {
+    if (*at == '.') {
+      fraction = true;
+      continue;
+    }
+    integer = integer * 10 + static_cast<uint64_t>(*at - '0');
+    exponent -= fraction;
+  }
+  if (at == printed.ptr) return score;  // not finite
+  int printed_exponent = 0;
+  at += at[1] == '+' ? 2 : 1;
+  std::from_chars(at, printed.ptr, printed_exponent);
+  exponent += printed_exponent;
+  static const std::array<double, 309> powers = [] {
+    std::array<double, 309> out{};
+    for (int i = 0; i < 309; ++i) {
+      const std::string text = "1e" + std::to_string(i);
+      std::from_chars(text.data(), text.data() + text.size(), out[static_cast<size_t>(i)]);
+    }
+    return out;
+  }();
+  const auto power = static_cast<size_t>(std::abs(exponent));
+  if (power >= powers.size()) return score;
+  const auto whole = static_cast<double>(integer);
+  return std::copysign(exponent < 0 ? whole / powers[power] : whole * powers[power], score);
+}
+
 Result<std::unique_ptr<Model>> parse_unigram(const Json& json) {
   const Json& list = json.at("vocab");
   if (!list.is_array()) return invalid_argument("model.vocab of a Unigram is not a list");
@@ -101,7 +143,8 @@ Result<std::unique_ptr<Model>> parse_unigram(const Json& json) {
     }
     RETURN_IF_ERROR(
         vocabulary.add(item[0].get_ref<const std::string&>(), static_cast<int64_t>(scores.size())));
-    scores.push_back(item[1].get<double>());
+    const double score = item[1].get<double>();
+    scores.push_back(json.contains("piece_types") ? score : as_the_library_reads(score));
   }
   return UnigramModel::create(parse_unigram_config(json), std::move(vocabulary), std::move(scores));
 }

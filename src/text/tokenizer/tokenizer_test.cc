@@ -268,6 +268,19 @@ TEST(Tokenizer, UnknownCharacters) {
   EXPECT_NE(result.error().message.find("unk"), std::string::npos);
 }
 
+// Ids from `tokenizers` 0.23.3. Its scores are an ulp off what the file says, which decides here.
+TEST(Tokenizer, EqualSumsAreToldApartAsThere) {
+  const Json vocab =
+      Json::array({{"<unk>", 0.0}, {"-", -5.129043102264404}, {"---", -12.130167007446289}});
+  const Json json = {{"model", {{"type", "Unigram"}, {"unk_id", 0}, {"vocab", vocab}}}};
+  const auto ids = [&](size_t dashes) {
+    return from(json).value()->encode(std::string(dashes, '-')).value();
+  };
+  EXPECT_EQ(ids(7), (std::vector<int32_t>{2, 2, 1}));
+  EXPECT_EQ(ids(11), (std::vector<int32_t>{2, 2, 1, 2, 1}));
+  EXPECT_EQ(ids(14), (std::vector<int32_t>{2, 2, 1, 2, 1, 2}));
+}
+
 TEST(Tokenizer, SharedIdsSerializeAsJson) {
   Json json = tiny_json();
   json["model"]["vocab"]["other"] = 3;
