@@ -2,6 +2,7 @@
 
 #include "base/thread_pool.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/moe.h"
 #include "kernels/kernel_test_util.h"
 
 namespace ramjet::kernels {
@@ -78,6 +79,28 @@ TEST(CpuMoe, EveryDtypeAndGroupSize) {
 TEST(CpuMoe, MoreRowsThanAGroupTakesAtOnce) {
   MoeCase m{DType::kF32, DType::kF32, 1100, 2, 1};
   EXPECT_GE(expect_all_match(build(m), {1e-3, 1e-4}), 1);
+}
+
+TEST(CpuMoe, TilesUnderEmulation) {
+  if (!Target{Isa::kAvx512}.runs_on(Target::host())) GTEST_SKIP() << "no AVX-512 here";
+  Tactic paired = *find_tactic("cpu.amx.moe_n16k2.v1"), plain = *find_tactic("cpu.amx.moe_n16.v1");
+  paired.run = cpu::moe_with<cpu::amx::matmul_paired_emulated>;
+  plain.run = cpu::moe_with<cpu::amx::matmul_plain_emulated>;
+  ThreadPool pool(2);
+  for (const int64_t tokens : {1, 9, 60}) {
+    for (const bool int8 : {false, true}) {
+      MoeCase m{DType::kBf16, int8 ? DType::kI8 : DType::kBf16, tokens, 3, 2, 64, 48, 96};
+      m.biases = tokens == 9;
+      OpCase test = build(m);
+      const Tactic& tactic = int8 ? plain : paired;
+      ASSERT_TRUE(tactic.supports(test.desc()));
+      const double unit = unit_roundoff(DType::kBf16);
+      EXPECT_EQ(difference(test.run_reference(), test.run(tactic, pool),
+                           {2 * unit * static_cast<double>(m.hidden), 4 * unit}),
+                "")
+          << test.label;
+    }
+  }
 }
 
 /// What a token gets does not depend on who else is in the step.
