@@ -59,6 +59,7 @@ std::string with_escaped_controls(std::string_view text) {
 }
 
 bool is_object(std::string_view text) {
+  if (text.find('\0') != std::string_view::npos) return false;  // the parser would stop there
   const auto json = parse_json(text);
   return json.ok() && json->is_object();
 }

@@ -286,6 +286,12 @@ TEST(OutputParser, CutOffTextsHaveNoHalfCalls) {
   }
 }
 
+TEST(OutputParser, ValuesWithZeroBytesAreText) {
+  const std::string text = "<tool_call>f<arg_key>a</arg_key><arg_value>" + std::string("1\0", 2) +
+                           "</arg_value></tool_call>";
+  EXPECT_EQ(show(parse(setup_of("glm"), {text})), "[]  f({\"a\": \"1\\u0000\"})");
+}
+
 TEST(OutputParser, PlainTextIsNotHeldBack) {
   const auto parser = make_output_parser(setup_of("hermes"));
   EXPECT_EQ(parser->push("Hello").content, "Hello");

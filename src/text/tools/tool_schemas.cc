@@ -134,7 +134,8 @@ std::string ToolSchemas::value_json(std::string_view function, std::string_view 
   if (types == kString) return quote(text);
   const std::string_view literal = without_python(trim(text));
   const auto value = parse_ordered_json(literal);
-  if (!value.ok()) return quote(text);
+  const bool whole = literal.find('\0') == std::string_view::npos;  // the parser stops there
+  if (!value.ok() || !whole) return quote(text);
   // "42" in quotes, for a string or number, is the model's way to say which.
   if (value->is_string())
     return (types & kString) != 0 && types != kAny ? quote(text) : std::string(literal);
