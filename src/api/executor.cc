@@ -3,6 +3,7 @@
 #include <exception>
 
 #include "api/engine_impl.h"
+#include "api/grammar_worker.h"
 #include "base/log.h"
 #include "runtime/executor/executor_core.h"
 #include "runtime/session/make_session.h"
@@ -13,6 +14,7 @@ struct Executor::Impl {
   std::shared_ptr<const Engine> engine;  // shared with the caller: the mapping must outlive us
   std::unique_ptr<ThreadPool> pool;
   std::unique_ptr<runtime::ExecutorCore> core;  // before the pool: it goes first
+  std::unique_ptr<GrammarWorker> grammars;      // before the core
 };
 
 Executor::Executor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -36,6 +38,7 @@ Result<std::unique_ptr<Executor>> Executor::create(std::shared_ptr<const Engine>
                      runtime::make_session(engine->impl().file, config, impl->pool.get()));
     ASSIGN_OR_RETURN(impl->core,
                      runtime::ExecutorCore::create(std::move(session), config, impl->pool.get()));
+    impl->grammars = std::make_unique<GrammarWorker>(engine);
     return std::unique_ptr<Executor>(new Executor(std::move(impl)));
   } catch (const std::exception& e) {  // memory or threads: the engine's limits may be absurd
     return make_error(ErrorCode::kResourceExhausted, "{}: no executor for {} sequences: {}",
@@ -44,11 +47,27 @@ Result<std::unique_ptr<Executor>> Executor::create(std::shared_ptr<const Engine>
 }
 
 Result<uint64_t> Executor::submit(Request request, OutputCallback callback) {
-  return impl_->core->submit(std::move(request), std::move(callback));
+  if (request.grammar.empty()) {
+    return impl_->core->submit(std::move(request), std::move(callback));
+  }
+  if (request.sampling.controls.mask != nullptr) {
+    return invalid_argument("a request has either a grammar or a mask, not both");
+  }
+  std::string spec = std::move(request.grammar);
+  runtime::ExecutorCore* core = impl_->core.get();
+  ASSIGN_OR_RETURN(const uint64_t id, core->hold(std::move(request), std::move(callback)));
+  impl_->grammars->post(std::move(spec), [core, id](Result<GrammarWorker::Mask> mask) {
+    core->release(id, std::move(mask));
+  });
+  return id;
 }
 void Executor::cancel(uint64_t request) { impl_->core->cancel(request); }
 void Executor::cancel(uint64_t request, int index) { impl_->core->cancel(request, index); }
 Result<std::vector<RequestOutput>> Executor::generate(Request request, double timeout_s) {
+  if (!request.grammar.empty()) {
+    ASSIGN_OR_RETURN(request.sampling.controls.mask, impl_->grammars->compile(request.grammar));
+    request.grammar.clear();
+  }
   return impl_->core->generate(std::move(request), timeout_s);
 }
 Status Executor::logits(const LogitsRequest& request,

@@ -340,15 +340,21 @@ TEST(Chat, RefusalsNameTheField) {
     json["status"] = response.status;
     return json;
   };
-  for (const char* field :
-       {R"("response_format":{"type":"json_object"})", R"("structured_outputs":{"regex":"a"})",
-        R"("tool_choice":"required","tools":[{"type":"function",
+  for (const char* field : {R"("structural_tag":{})",
+                            R"("tool_choice":"required","tools":[{"type":"function",
                                "function":{"name":"f"}}])"}) {
     const Json json = error(field);
     EXPECT_EQ(json["status"], 501) << field;
     EXPECT_EQ(json["type"], "not_supported_error");
     EXPECT_THAT(field, HasSubstr(json["param"].get<std::string>()));
   }
+  const Json bad = error(
+      R"("response_format":{"type":"json_schema","json_schema":{"schema":{"$ref":"http://x/y"}}})");
+  EXPECT_EQ(bad["status"], 400);
+  EXPECT_EQ(bad["param"], "response_format");
+  EXPECT_THAT(bad["message"].get<std::string>(), HasSubstr("'$ref'"));
+  EXPECT_EQ(error(R"("guided_regex":"(")")["param"], "guided_regex");
+  EXPECT_EQ(error(R"("structured_outputs":{"choice":[]})")["param"], "structured_outputs.choice");
   EXPECT_EQ(error(R"("temperature":3)")["param"], "temperature");
   EXPECT_THAT(error(R"("temperature":3)")["message"].get<std::string>(), HasSubstr("[0, 2]"));
   EXPECT_EQ(error(R"("temperature":"hot")")["status"], 400);

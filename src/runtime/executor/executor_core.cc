@@ -89,6 +89,7 @@ ExecutorCore::~ExecutorCore() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = draining_ = true;
+    end_held(0);
   }
   wake_.notify_one();
   thread_.join();
@@ -125,6 +126,12 @@ Result<std::unique_ptr<ActiveRequest>> ExecutorCore::prepare(Request request,
     r.stop_ids.insert(r.stop_ids.end(), info_.eos_ids.begin(), info_.eos_ids.end());
   }
   std::erase_if(r.stop_ids, [this](int32_t id) { return id < 0 || id >= info_.vocab_size; });
+  r.sink = std::make_shared<RequestSink>(std::move(callback));
+  return active;
+}
+
+/// The states of its sequences, with copies of the mask.
+Status ExecutorCore::make_states(ActiveRequest& r) {
   try {
     for (int i = 0; i < r.request.n; ++i) {
       r.states.push_back(std::make_unique<SamplingState>(&r.request.sampling, r.request.prompt_ids,
@@ -135,32 +142,43 @@ Result<std::unique_ptr<ActiveRequest>> ExecutorCore::prepare(Request request,
   } catch (...) {
     return internal_error("the token mask could not be copied");
   }
-  r.sink = std::make_shared<RequestSink>(std::move(callback));
-  return active;
+  return ok_status();
 }
 
-Result<uint64_t> ExecutorCore::enqueue(std::unique_ptr<ActiveRequest> request) {
+Status ExecutorCore::check_blocks(const ActiveRequest& r) {
   SequenceSpec spec;
-  spec.max_output = request->max_output;
-  spec.fanout = request->request.n;
-  const int64_t blocks = loop_.scheduler().blocks_needed(
-      spec, static_cast<int64_t>(request->request.prompt_ids.size()));
+  spec.max_output = r.max_output;
+  spec.fanout = r.request.n;
+  const int64_t blocks =
+      loop_.scheduler().blocks_needed(spec, static_cast<int64_t>(r.request.prompt_ids.size()));
   if (blocks > info_.num_blocks) {
     return invalid_argument(
         "the request may need {} KV blocks for n = {} and {} output tokens; the cache has {}: "
         "lower n or max_tokens, or give more KV memory",
-        blocks, request->request.n, request->max_output, info_.num_blocks);
+        blocks, r.request.n, r.max_output, info_.num_blocks);
   }
+  return ok_status();
+}
+
+/// With the mutex held.
+Status ExecutorCore::check_queue() const {
+  if (lost_) return *lost_;
+  if (draining_) return Error{ErrorCode::kUnavailable, "the executor is draining"};
+  if (inbox_sequences_ + std::ssize(held_) + stats_.requests_waiting >= config_.max_queue) {
+    return make_error(ErrorCode::kResourceExhausted,
+                      "the queue holds {} requests, its limit (max_queue); try again later",
+                      config_.max_queue);
+  }
+  return ok_status();
+}
+
+Result<uint64_t> ExecutorCore::enqueue(std::unique_ptr<ActiveRequest> request) {
+  RETURN_IF_ERROR(check_blocks(*request));
+  RETURN_IF_ERROR(make_states(*request));
   const uint64_t id = request->id;
   {
     const std::lock_guard lock(mutex_);
-    if (lost_) return *lost_;
-    if (draining_) return Error{ErrorCode::kUnavailable, "the executor is draining"};
-    if (inbox_sequences_ + stats_.requests_waiting >= config_.max_queue) {
-      return make_error(ErrorCode::kResourceExhausted,
-                        "the queue holds {} requests, its limit (max_queue); try again later",
-                        config_.max_queue);
-    }
+    RETURN_IF_ERROR(check_queue());
     ++requests_;
     ++inbox_sequences_;
     inbox_.push_back({Command::Kind::kAdd, id, std::move(request), {}, -1});
@@ -174,9 +192,64 @@ Result<uint64_t> ExecutorCore::submit(Request request, OutputCallback callback) 
   return enqueue(std::move(active));
 }
 
+Result<uint64_t> ExecutorCore::hold(Request request, OutputCallback callback) {
+  ASSIGN_OR_RETURN(auto active, prepare(std::move(request), std::move(callback)));
+  RETURN_IF_ERROR(check_blocks(*active));
+  const uint64_t id = active->id;
+  const std::lock_guard lock(mutex_);
+  RETURN_IF_ERROR(check_queue());
+  ++requests_;
+  held_.emplace(id, std::move(active));
+  return id;
+}
+
+void ExecutorCore::release(uint64_t request, Result<std::shared_ptr<const TokenMask>> mask) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = held_.find(request);
+    if (found == held_.end()) return;
+    std::unique_ptr<ActiveRequest> active = std::move(found->second);
+    held_.erase(found);
+    std::optional<Error> error;
+    if (mask.ok()) {
+      active->request.sampling.controls.mask = std::move(*mask);
+    } else {
+      error = mask.error();
+    }
+    if (const Status made = make_states(*active); !made.ok()) error = made.error();
+    ++inbox_sequences_;
+    inbox_.push_back({Command::Kind::kAdd, request, std::move(active), {}, -1});
+    if (error) {
+      const auto end = [request, error](StepLoop& loop) {
+        loop.end(request, FinishReason::kError, error);
+      };
+      inbox_.push_back({Command::Kind::kCall, request, nullptr, end, -1});
+    }
+  }
+  wake_.notify_one();
+}
+
+/// A held request, or all (0), goes to the loop to be ended there. With the mutex held.
+void ExecutorCore::end_held(uint64_t request) {
+  for (auto it = held_.begin(); it != held_.end();) {
+    if (request != 0 && it->first != request) {
+      ++it;
+      continue;
+    }
+    if (const Status made = make_states(*it->second); !made.ok()) {
+      log_error("{}", made.error().message);
+    }
+    ++inbox_sequences_;
+    inbox_.push_back({Command::Kind::kAdd, it->first, std::move(it->second), {}, -1});
+    it = held_.erase(it);
+  }
+}
+
 void ExecutorCore::command(Command command) {
   {
     const std::lock_guard lock(mutex_);
+    if (command.kind == Command::Kind::kCancelAll) end_held(0);
+    if (command.kind == Command::Kind::kCancel && command.index < 0) end_held(command.request);
     inbox_.push_back(std::move(command));
   }
   wake_.notify_one();
@@ -258,7 +331,7 @@ void ExecutorCore::report() {
   int64_t queued = 0;
   for (const Command& c : inbox_) queued += c.add != nullptr ? 1 : 0;
   const int64_t before = requests_;
-  requests_ = loop_.num_requests() + queued;
+  requests_ = loop_.num_requests() + queued + std::ssize(held_);
   if (requests_ < before) quiet_.notify_all();
 }
 
@@ -297,7 +370,7 @@ void ExecutorCore::lose() {
 ExecutorStats ExecutorCore::stats() const {
   const std::lock_guard lock(mutex_);
   ExecutorStats stats = stats_;
-  stats.requests_waiting += static_cast<int>(inbox_sequences_);
+  stats.requests_waiting += static_cast<int>(inbox_sequences_ + std::ssize(held_));
   return stats;
 }
 

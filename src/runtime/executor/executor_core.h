@@ -11,6 +11,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -35,6 +36,10 @@ class ExecutorCore {
   ~ExecutorCore();
 
   Result<uint64_t> submit(Request request, OutputCallback callback);
+  /// As submit(), but the request waits until release(); its mask is given there.
+  Result<uint64_t> hold(Request request, OutputCallback callback);
+  /// Lets a held request run under `mask`, or ends it with an error. One that has ended is ignored.
+  void release(uint64_t request, Result<std::shared_ptr<const TokenMask>> mask);
   void cancel(uint64_t request);
   void cancel(uint64_t request, int index);
   Result<std::vector<RequestOutput>> generate(Request request, double timeout_s);
@@ -62,7 +67,11 @@ class ExecutorCore {
   ExecutorCore(std::unique_ptr<Session> session, const ExecutorConfig& config,
                const SchedulerConfig& scheduler, ThreadPool* pool);
   Result<std::unique_ptr<ActiveRequest>> prepare(Request request, OutputCallback callback);
+  Status make_states(ActiveRequest& request);
+  Status check_blocks(const ActiveRequest& request);
+  Status check_queue() const;
   Result<uint64_t> enqueue(std::unique_ptr<ActiveRequest> request);
+  void end_held(uint64_t request);
   void command(Command command);
   void run_loop();
   bool take_commands(std::vector<Command>* commands, bool worked);
@@ -87,8 +96,9 @@ class ExecutorCore {
   std::condition_variable wake_;   // the loop: commands, or stop
   std::condition_variable quiet_;  // drain: the number of requests fell
   std::vector<Command> inbox_;
-  int64_t requests_ = 0;         // queued or active
-  int64_t inbox_sequences_ = 0;  // of requests in the inbox
+  std::map<uint64_t, std::unique_ptr<ActiveRequest>> held_;  // until their masks are made
+  int64_t requests_ = 0;                                     // held, queued or active
+  int64_t inbox_sequences_ = 0;                              // of requests in the inbox
   bool draining_ = false;
   bool stopping_ = false;
   std::optional<Error> lost_;  // the device

@@ -150,6 +150,7 @@ Status ExecutorCore::drain(double deadline_s) {
     const auto quiet = [this] { return requests_ == 0; };
     if (!quiet_.wait_for(lock, Seconds(std::min(deadline_s, 1e8)), quiet)) {
       cancelled = requests_;
+      end_held(0);
       inbox_.push_back({Command::Kind::kCancelAll, 0, nullptr, {}, -1});
       wake_.notify_one();
       if (!quiet_.wait_for(lock, Seconds(config_.step_deadline_s), quiet)) {

@@ -177,5 +177,70 @@ TEST(RunningAhead, CancelsAtAnyMomentLeakNothing) {
   EXPECT_EQ(core->stats().kv_blocks_active, 0);
 }
 
+/// Ids that alternate between even and odd: each mask rests on the token before.
+class Alternating final : public TokenMask {
+ public:
+  bool fill(std::span<uint32_t> bits) override {
+    for (uint32_t& word : bits) word = odd_ ? 0xaaaaaaaa : 0x55555555;
+    return true;
+  }
+  bool accept(int32_t id) override { return (id % 2 != 0) == std::exchange(odd_, !odd_); }
+  bool finished() const override { return false; }
+  std::unique_ptr<TokenMask> clone() const override { return std::make_unique<Alternating>(*this); }
+
+ private:
+  bool odd_ = false;
+};
+
+TEST(RunningAhead, AMaskRestsOnAllTokensBefore) {
+  const SessionInfo info = FakeSession::small_info(100);
+  FakeAsyncSession* session = nullptr;
+  auto core = make_ahead(info, {}, &session);
+  Request masked = greedy({5, 6, 7}, 12);
+  masked.sampling.controls.mask = std::make_shared<Alternating>();
+  Request plain = greedy({1, 2, 3}, 20);
+  auto beside = std::async(std::launch::async, [&] { return core->generate(plain, 30); });
+  const auto got = core->generate(masked, 30);
+  ASSERT_TRUE(got.ok()) << got.error().message;
+  EXPECT_EQ(got->at(0).ids, reference_generate(masked, 0, info).ids);
+  const auto other = beside.get();
+  ASSERT_TRUE(other.ok());
+  EXPECT_EQ(other->at(0).ids, reference_generate(plain, 0, info).ids);
+}
+
+TEST(RunningAhead, AHeldRequestWaitsForItsMask) {
+  const SessionInfo info = FakeSession::small_info(100);
+  FakeAsyncSession* session = nullptr;
+  auto core = make_ahead(info, {}, &session);
+  const auto hold = [&](std::promise<RequestOutput>& end, std::vector<int32_t>& ids) {
+    const auto id = core->hold(greedy({5, 6, 7}, 6), [&end, &ids](RequestOutput&& o) {
+      ids.insert(ids.end(), o.ids.begin(), o.ids.end());
+      if (o.last) end.set_value(std::move(o));
+    });
+    EXPECT_TRUE(id.ok());
+    return *id;
+  };
+  std::promise<RequestOutput> released, refused, cancelled;
+  std::vector<int32_t> ids, none, nothing;
+  const uint64_t first = hold(released, ids);
+  const uint64_t second = hold(refused, none);
+  const uint64_t third = hold(cancelled, nothing);
+  EXPECT_EQ(core->stats().requests_waiting, 3);
+  EXPECT_EQ(session->launches(), 0);
+  core->cancel(third);
+  EXPECT_EQ(cancelled.get_future().get().finish, FinishReason::kCancelled);
+  core->release(second, Error{ErrorCode::kUnsupported, "no such grammar"});
+  const RequestOutput error = refused.get_future().get();
+  EXPECT_EQ(error.finish, FinishReason::kError);
+  EXPECT_THAT(error.error->message, HasSubstr("no such grammar"));
+  core->release(first, std::shared_ptr<const TokenMask>(std::make_shared<Alternating>()));
+  EXPECT_EQ(released.get_future().get().finish, FinishReason::kLength);
+  Request masked = greedy({5, 6, 7}, 6);
+  masked.sampling.controls.mask = std::make_shared<Alternating>();
+  EXPECT_EQ(ids, reference_generate(masked, 0, info).ids);
+  EXPECT_TRUE(none.empty() && nothing.empty());
+  EXPECT_TRUE(core->check_integrity().ok());
+}
+
 }  // namespace
 }  // namespace ramjet::runtime

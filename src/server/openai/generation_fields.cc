@@ -127,38 +127,6 @@ void parse_stream(Fields& fields, StreamOptions& out) {
   if (auto error = inner.take_error()) fields.fail(std::move(*error));
 }
 
-/// Output constraints come later: refused, never ignored.
-void refuse_constraints(Fields& fields) {
-  for (const char* name : {"structured_outputs", "guided_json", "guided_regex", "guided_choice",
-                           "guided_grammar", "structural_tag"}) {
-    if (fields.has(name)) {
-      fields.fail(not_supported(name, fmt::format("'{}' is not supported yet", name)));
-    }
-  }
-  bool beam_search = false;
-  fields.read("use_beam_search", beam_search);
-  if (beam_search) {
-    fields.fail(not_supported("use_beam_search", "'use_beam_search' is not supported"));
-  }
-  const OrderedJson* format = fields.find_object("response_format");
-  if (format == nullptr) return;
-  std::string type;
-  Fields inner(*format, "response_format.");
-  inner.read("type", type);
-  if (auto error = inner.take_error()) return fields.fail(std::move(*error));
-  if (type == "json_object" || type == "json_schema" || type == "structural_tag") {
-    return fields.fail(not_supported("response_format",
-                                     fmt::format("'response_format' of type '{}' is not supported "
-                                                 "yet; 'text' is",
-                                                 type)));
-  }
-  if (type != "text") {
-    fields.fail("response_format",
-                "'response_format.type' must be 'text', 'json_object' or "
-                "'json_schema'");
-  }
-}
-
 }  // namespace
 
 void parse_generation(Fields& fields, const ModelFacts& facts, GenerationRequest& out) {
@@ -166,7 +134,7 @@ void parse_generation(Fields& fields, const ModelFacts& facts, GenerationRequest
   parse_stream(fields, out.stream);
   parse_sampling(fields, facts, out.sampling);
   parse_text(fields, facts, out.text);
-  refuse_constraints(fields);
+  parse_constraint(fields, out);
   fields.read("n", out.n, {1, kMaxN});
   fields.read("priority", out.priority, {-kMaxInt, kMaxInt});
   fields.read("request_id", out.request_id);

@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "text/chat/chat_format.h"
+#include "text/grammar/grammar.h"
 #include "text/stream/stop_strings.h"
 
 namespace ramjet::server {
@@ -21,6 +22,15 @@ OrderedJson with_known_roles(const OrderedJson& messages, const std::string& tem
     if (message["role"] == "developer") message["role"] = "system";
   }
   return out;
+}
+
+/// Compiled here, on a worker, so that a bad one is the client's error and costs no step.
+std::optional<ApiError> check_grammar(const GenerationRequest& common) {
+  if (common.grammar.empty()) return std::nullopt;
+  const auto grammar = text::compile_grammar(common.grammar);
+  Status status = grammar.ok() ? (*grammar)->can_generate() : Status(grammar.error());
+  if (status.ok()) return std::nullopt;
+  return bad_request(common.grammar_field, common.grammar_field + ": " + status.error().message);
 }
 
 ApiError too_long(int limit, size_t prompt_tokens, int max_tokens) {
@@ -118,6 +128,8 @@ std::optional<ApiError> make_request(const ModelHost& host, const GenerationRequ
   if (!bad_words.ok()) return bad_request("bad_words", bad_words.error().message);
   out.sampling.controls.bad_words = std::move(bad_words).value();
   out.n = common.n;
+  if (auto error = check_grammar(common)) return error;
+  out.grammar = common.grammar;
   out.priority = common.priority;
   out.cache_salt = common.cache_salt;
   return std::nullopt;

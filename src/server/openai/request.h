@@ -62,6 +62,8 @@ struct GenerationRequest {
   int priority = 0;
   uint64_t cache_salt = 0;
   std::string request_id;
+  std::string grammar;        // the spec of what the output must be; empty: anything
+  std::string grammar_field;  // the field that said so
 };
 
 /// A prompt as text, or as ids if `text` is unset.
@@ -114,6 +116,7 @@ std::optional<ApiError> parse_chat(const nlohmann::ordered_json& body, const Mod
 class Fields;
 /// The pieces, for routes that share them.
 void parse_generation(Fields& fields, const ModelFacts& facts, GenerationRequest& out);
+void parse_constraint(Fields& fields, GenerationRequest& out);
 void parse_chat_prompt(Fields& fields, ChatPrompt& out);
 void parse_prompts(Fields& fields, int vocab_size, std::vector<Prompt>& out);
 

@@ -73,6 +73,7 @@ void fields(A& a, Of<A, SamplingParams>& v) {
 template <class A>
 void fields(A& a, Of<A, Request>& v) {
   a(v.prompt_ids, v.sampling, v.n, v.priority, v.deadline_s, v.cache_salt, v.label, v.tag);
+  a(v.grammar);
 }
 template <class A>
 void fields(A& a, Of<A, ExecutorConfig>& v) {

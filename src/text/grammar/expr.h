@@ -5,7 +5,6 @@
 // expressions and time) ends in a Refusal, as does everything that cannot be enforced.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -109,7 +108,7 @@ class ExprPool {
 
   /// Throws when the budget is spent.
   void charge(int64_t work = 1);
-  /// Grants time anew, for work that is done later.
+  /// Grants time anew, for work that is done later or by another thread.
   void renew();
   size_t bytes() const { return bytes_; }
   size_t size() const { return exprs_.size(); }
@@ -131,7 +130,7 @@ class ExprPool {
   std::vector<NumberSet> numbers_;
   size_t bytes_ = 0;
   int64_t work_ = 0;
-  std::chrono::steady_clock::time_point deadline_;
+  int64_t deadline_ns_ = 0;  // of this thread's processor time
 };
 
 }  // namespace ramjet::text

@@ -242,6 +242,9 @@ std::optional<NumberGuide::Scaled> NumberGuide::scale(const NumberRange& range) 
   Scaled out;
   out.scale = static_cast<int>(scale);
   out.fraction = static_cast<int>(real ? scale : unit_decimals);
+  // One value has one spelling.
+  const bool point = range.low && range.high && compare(range.low->value, range.high->value) == 0;
+  if (point) out.fraction = static_cast<int>(range.low->value.decimals());
   out.unit = 1;
   for (const Decimal& m : range.multiple_of) {
     const auto value = m.scaled(scale);

@@ -137,12 +137,14 @@ class Masker {
     const StatePtr state = states_[static_cast<size_t>(id)].state;
     const Thread& first = state->front();
     const bool in_string = state->size() == 1 && first.kind == Thread::Kind::kString &&
-                           first.chars.mode == CharReader::Mode::kPlain && !first.capture;
+                           first.chars.mode == CharReader::Mode::kPlain;
     if (in_string) {
       const StringMask& inside = string_mask(*first.dfa, first.b);
       bits = inside.bits;
       // All that leaves the string by a quote behind a character is in one of few states.
-      for (const uint32_t exit : inside.exits) add_exit(exit, id, bits);
+      for (const uint32_t exit : inside.exits) {
+        first.capture ? add_captured_exit(exit, id, bits) : add_exit(exit, id, bits);
+      }
     } else {
       bits.assign(trie_->words(), 0);
       add_below({0, static_cast<uint32_t>(trie_->nodes().size())}, id, bits);
@@ -177,6 +179,21 @@ class Masker {
       bits[token / 32] |= 1u << (token % 32);
     }
     add_below({exit + 1, node.after}, to, bits);
+  }
+  /// In an array of unique items what a string holds decides whether it may end.
+  void add_captured_exit(uint32_t exit, int32_t id, std::vector<uint32_t>& bits) {
+    const TokenTrie::Node& node = trie_->nodes()[exit];
+    const int32_t token = trie_->tokens()[node.tokens_begin];  // one at this node or below
+    MachineState state = *states_[static_cast<size_t>(id)].state;
+    for (const char byte : trie_->bytes(token).substr(0, node.depth)) {
+      state = machine().step(state, static_cast<uint8_t>(byte));
+      if (state.empty()) return;
+    }
+    for (uint32_t t = node.tokens_begin; t < node.tokens_end; ++t) {
+      const auto allowed = static_cast<uint32_t>(trie_->tokens()[t]);
+      bits[allowed / 32] |= 1u << (allowed % 32);
+    }
+    if (node.after > exit + 1) add_below({exit + 1, node.after}, intern(std::move(state)), bits);
   }
   const StringMask& string_mask(const Dfa& dfa, int32_t at) {
     if (dfa.is_all()) return trie_->any_string();

@@ -34,6 +34,7 @@ class TokenTrie {
   /// A node of the tree in depth-first order.
   struct Node {
     uint8_t byte = 0;
+    uint32_t depth = 0;         // bytes from the root
     uint32_t after = 0;         // the node behind its subtree
     uint32_t tokens_begin = 0;  // of the tokens that end here, in tokens()
     uint32_t tokens_end = 0;

@@ -33,6 +33,7 @@ TokenTrie::TokenTrie(const Tokenizer& tokenizer, int32_t vocab_size, std::vector
       node.byte = static_cast<uint8_t>(bytes[path.size()]);
       node.tokens_begin = node.tokens_end = static_cast<uint32_t>(tokens_.size());
       path.push_back(static_cast<uint32_t>(nodes_.size()));
+      node.depth = static_cast<uint32_t>(path.size());
       nodes_.push_back(node);
     }
     // Tokens of equal bytes are neighbours, so a node's tokens are a range.
