@@ -163,10 +163,8 @@ class Parts:
         for content in r.sample(pool, r.randrange(5)):
             id = vocab.get(content, size)
             size += content not in vocab
-            # A normalizer may leave nothing of a space, and nothing matches everywhere there.
-            normalized = self.coin() and content.strip() != ""
             out.append({"id": id, "content": content, "single_word": self.coin(0.3), "lstrip": self.coin(0.3),
-                        "rstrip": self.coin(0.3), "normalized": normalized, "special": self.coin(0.4)})
+                        "rstrip": self.coin(0.3), "normalized": self.coin(), "special": self.coin(0.4)})
         return out
 
     def model(self):
@@ -223,4 +221,8 @@ class Parts:
             data["padding"] = {"strategy": r.choice(["BatchLongest", {"Fixed": r.randrange(30)}]),
                                "direction": r.choice(["Left", "Right"]), "pad_to_multiple_of": r.choice([None, 8]),
                                "pad_id": 2, "pad_type_id": 1, "pad_token": "</s>"}
+        # A normalizer may leave nothing of a token, and nothing matches everywhere there.
+        normalizer = Tokenizer.from_str(json.dumps({**data, "added_tokens": data["added_tokens"][:3]})).normalizer
+        for token in data["added_tokens"]:
+            token["normalized"] &= normalizer is None or normalizer.normalize_str(token["content"]) != ""
         return data

@@ -160,15 +160,6 @@ Result<WordPieceConfig> parse_word_piece_config(const Json& json) {
   return config;
 }
 
-/// Files of old library versions carry no type.
-std::string type_of(const Json& json) {
-  if (json.contains("type")) return json.at("type").get<std::string>();
-  if (json.contains("max_input_chars_per_word")) return "WordPiece";
-  if (json.contains("unk_id")) return "Unigram";
-  if (json.contains("merges") || json.contains("fuse_unk")) return "BPE";
-  return json.contains("unk_token") ? "WordLevel" : "without a type";
-}
-
 Error unknown_type(const std::string& type) {
   return unsupported(
       "tokenizer model '{}' is not supported; BPE, Unigram, WordPiece, WordLevel are",
@@ -177,8 +168,16 @@ Error unknown_type(const std::string& type) {
 
 }  // namespace
 
+std::string model_type(const Json& json) {
+  if (json.contains("type")) return json.at("type").get<std::string>();
+  if (json.contains("max_input_chars_per_word")) return "WordPiece";
+  if (json.contains("unk_id")) return "Unigram";
+  if (json.contains("merges") || json.contains("fuse_unk")) return "BPE";
+  return json.contains("unk_token") ? "WordLevel" : "without a type";
+}
+
 Result<std::unique_ptr<Model>> Model::from_tables(const Json& json, std::string_view tables) {
-  const std::string type = type_of(json);
+  const std::string type = model_type(json);
   if (type == "BPE") return BpeModel::from_tables(parse_bpe_config(json), tables);
   if (type == "Unigram") return UnigramModel::from_tables(parse_unigram_config(json), tables);
   if (type != "WordPiece" && type != "WordLevel") return unknown_type(type);
@@ -195,7 +194,7 @@ Result<std::unique_ptr<Model>> Model::from_tables(const Json& json, std::string_
 
 Result<std::unique_ptr<Model>> Model::from_json(const Json& json) {
   if (!json.is_object()) return invalid_argument("'model' is not an object");
-  const std::string type = type_of(json);
+  const std::string type = model_type(json);
   if (type == "BPE") return parse_bpe(json);
   if (type == "Unigram") return parse_unigram(json);
   if (type != "WordPiece" && type != "WordLevel") return unknown_type(type);

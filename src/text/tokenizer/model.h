@@ -15,6 +15,10 @@
 
 namespace ramjet::text {
 
+/// "BPE", "Unigram" …: what the "model" object says, or what its fields betray, as files of old
+/// library versions carry no type.
+std::string model_type(const nlohmann::json& json);
+
 class Model {
  public:
   virtual ~Model() = default;

@@ -29,6 +29,7 @@ constexpr size_t kHeaderBytes = 8 + 8 + 4;  // magic, checksum of the rest, size
 std::string serialize(Json json, std::string_view text, const Model& model) {
   std::string tables;
   if (!model.save_tables(tables)) return text.empty() ? dump_json(json) : std::string(text);
+  json["model"]["type"] = model_type(json["model"]);
   json["model"].erase("vocab");
   json["model"].erase("merges");
   json["model"].erase("merge_ranks");

@@ -290,6 +290,14 @@ TEST(Tokenizer, SharedIdsSerializeAsJson) {
             tokenizer->encode("ab").value());
 }
 
+TEST(Tokenizer, ModelsWithoutTypeSerializeToo) {
+  Json json = tiny_json();
+  json["model"].erase("type");
+  const auto tokenizer = from(json).value();
+  EXPECT_EQ(Tokenizer::from_serialized(tokenizer->serialized()).value()->encode("abc").value(),
+            (std::vector<int32_t>{5}));
+}
+
 TEST(Tokenizer, NoDecoderJoinsWithSpaces) {
   EXPECT_EQ(from(tiny_json()).value()->decode(std::vector<int32_t>{4, 3, 0, 5}), "ab c abc");
 }
