@@ -9,6 +9,7 @@ tests/data/models and, where it is, ../shared/data. Ends with "N passed, N faile
 --hashes prints the constants of src/checkpoint/gguf_test.cc instead.
 """
 import argparse
+import base64
 import json
 import os
 import pathlib
@@ -403,6 +404,36 @@ class Suite:
             ids = json.loads(answer)["ids"]
             self.check(f"{name} {text[:40]!r}", ids == wanted, f"{ids} != {wanted}")
 
+    def unigram(self, name, path, text):
+        """T5's vocabulary against its own tokenizer.json"""
+        from tokenizers import Tokenizer
+
+        reference, tokenizer = Tokenizer.from_file(str(path)), json.loads(path.read_text())
+        tokens, unknown = tokenizer["model"]["vocab"], tokenizer["model"]["unk_id"]
+        added = {token["id"] for token in tokenizer["added_tokens"]}
+        kinds = gguf.TokenType
+        out = self.work / "t5.gguf"
+        writer = gguf.GGUFWriter(out, "t5")
+        writer.add_tokenizer_model("t5")
+        writer.add_token_list([token for token, _ in tokens])
+        writer.add_token_scores([score for _, score in tokens])
+        writer.add_token_types([kinds.UNKNOWN if i == unknown else kinds.NORMAL if i not in added else
+                                kinds.CONTROL if i < unknown else kinds.USER_DEFINED for i in range(len(tokens))])
+        writer.add_add_space_prefix(True)
+        writer.add_remove_extra_whitespaces(True)
+        writer.add_precompiled_charsmap(base64.b64decode(tokenizer["normalizer"]["precompiled_charsmap"]))
+        writer.add_eos_token_id(1)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        lines = [line for line in text.read_text().split("\n")[:600] if line.strip()]
+        stdin = "".join(json.dumps(line) + "\n" for line in lines)
+        got = self.run("tokenize", out, "--batch", stdin=stdin).splitlines()
+        for line, answer in zip(lines, got):
+            ids, wanted = json.loads(answer)["ids"], reference.encode(line).ids
+            self.check(f"{name} {line[:40]!r}", ids == wanted, f"{ids} != {wanted}")
+
 
 def main():
     parser = argparse.ArgumentParser()
@@ -437,6 +468,7 @@ def finish(suite, text):
         load = lambda name: json.loads((tokenizers / name / "tokenizer.json").read_text())
         suite.section("llama-spm", suite.pairs, load("llama2"), "llama-spm", None, {"unk_token_id": 0})
         suite.section("phi-3", suite.pairs, load("phi3-mini"), "phi-3", None, {"unk_token_id": 0}, "phi3")
+        suite.section("t5", suite.unigram, tokenizers / "t5-small/tokenizer.json", text)
         for name, pre in (("gpt2", "gpt-2"), ("qwen2", "qwen2")):
             files = tokenizers / name
             merges = [line for line in (files / "merges.txt").read_text().split("\n")
