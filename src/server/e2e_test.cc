@@ -340,9 +340,7 @@ TEST(Chat, RefusalsNameTheField) {
     json["status"] = response.status;
     return json;
   };
-  for (const char* field : {R"("structural_tag":{})",
-                            R"("tool_choice":"required","tools":[{"type":"function",
-                               "function":{"name":"f"}}])"}) {
+  for (const char* field : {R"("structural_tag":{})", R"("use_beam_search":true)"}) {
     const Json json = error(field);
     EXPECT_EQ(json["status"], 501) << field;
     EXPECT_EQ(json["type"], "not_supported_error");

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "server/openai/fields.h"
 #include "server/openai/request.h"
+#include "server/openai/tool_grammar.h"
 
 namespace ramjet::server {
 namespace {
@@ -133,14 +134,23 @@ void parse_tools(Fields& fields, ChatPrompt& out) {
                        fmt::format("'tool_choice' names '{}', which is not in 'tools'",
                                    choice.function.substr(0, 64)));
   }
-  if (must) {
-    return fields.fail(not_supported("tool_choice",
-                                     "'tool_choice' 'required' and named functions are not "
-                                     "supported yet; 'none' and 'auto' are"));
-  }
   if (tools != nullptr && !tools->empty() && choice.kind != ToolChoice::Kind::kNone) {
     out.tools = std::make_unique<OrderedJson>(*tools);
   }
+}
+
+/// An answer that must be calls is held to their grammar.
+void require_calls(Fields& fields, ChatRequest& out) {
+  const ToolChoice& choice = out.prompt.tool_choice;
+  const bool must =
+      choice.kind == ToolChoice::Kind::kRequired || choice.kind == ToolChoice::Kind::kNamed;
+  if (!fields.ok() || !must) return;
+  if (!out.common.grammar.empty()) {
+    return fields.fail("tool_choice", fmt::format("'tool_choice' and '{}' exclude each other",
+                                                  out.common.grammar_field));
+  }
+  out.common.grammar = tool_call_grammar(*out.prompt.tools, choice);
+  out.common.grammar_field = "tools";
 }
 
 }  // namespace
@@ -198,6 +208,7 @@ std::optional<ApiError> parse_chat(const OrderedJson& body, const ModelFacts& fa
   common.text.add_special_tokens = false;  // the template writes them
   parse_generation(fields, facts, common);
   parse_chat_prompt(fields, out.prompt);
+  require_calls(fields, out);
   for (const char* name : {"max_tokens", "max_completion_tokens"}) {  // the newer name wins
     if (!fields.has(name)) continue;
     int max_tokens = 0;

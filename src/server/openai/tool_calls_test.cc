@@ -9,6 +9,7 @@
 #include "server/server.h"
 #include "server/testing/raw_client.h"
 #include "server/testing/test_model.h"
+#include "text/grammar/grammar.h"
 
 namespace ramjet::server {
 namespace {
@@ -29,17 +30,19 @@ Json tools() {
 struct Asked {
   int status = 0;
   std::string body;
+  std::string grammar;
 };
 
 Asked ask(const std::string& says_text, Json fields, const char* chat_template = kHermes) {
   set_log_level(LogLevel::kError);
   TestModel model = make_test_model({.script = says(says_text)});
+  FakeBackend* backend = model.backend;
   auto server = Server::start({}, std::move(model.host));
   fields["messages"] = Json::parse(R"([{"role":"user","content":"hi"}])");
   fields["chat_template"] = chat_template;
   RawClient client((*server)->port());
   const RawResponse response = client.post("/v1/chat/completions", fields.dump());
-  return {response.status, response.body};
+  return {response.status, response.body, backend->last_request().grammar};
 }
 
 /// A streamed message put together as clients do it.
@@ -156,6 +159,57 @@ TEST(ToolCalls, CutOffByLengthThereIsNoHalfCall) {
   const Json message = joined(asked.body);
   EXPECT_EQ(message["finish_reason"], "length");
   EXPECT_TRUE(message["tool_calls"].empty());
+}
+
+bool generates(const std::string& spec, const std::string& text) {
+  const auto grammar = text::compile_grammar(spec);
+  EXPECT_TRUE(grammar.ok()) << grammar.error().message;
+  return grammar.ok() && (*grammar)->generates(text).value();
+}
+
+TEST(ToolCalls, ARequiredCallIsShapedByAGrammar) {
+  const std::string text =
+      R"([{"name": "get", "parameters": {"city": "B"}}, {"name": "put", "parameters": {}}])";
+  Json fields = {{"tools", tools()}, {"tool_choice", "required"}};
+  Asked asked = ask(text, fields);
+  ASSERT_EQ(asked.status, 200) << asked.body;
+  const Json choice = Json::parse(asked.body)["choices"][0];
+  EXPECT_EQ(choice["finish_reason"], "tool_calls");
+  EXPECT_TRUE(choice["message"]["content"].is_null());
+  ASSERT_EQ(choice["message"]["tool_calls"].size(), 2);
+  EXPECT_EQ(choice["message"]["tool_calls"][0]["function"]["arguments"], R"({"city": "B"})");
+  EXPECT_TRUE(generates(asked.grammar, text));
+  EXPECT_FALSE(generates(asked.grammar, "Hello"));
+  EXPECT_FALSE(generates(asked.grammar, R"([{"name": "other", "parameters": {}}])"));
+  EXPECT_FALSE(generates(asked.grammar, R"([{"name": "get", "parameters": {"x": 1}}])"));
+  EXPECT_FALSE(generates(asked.grammar, "[]"));
+
+  fields["stream"] = true;
+  const Json message = joined(ask(text, fields).body);
+  EXPECT_EQ(message["finish_reason"], "tool_calls");
+  EXPECT_EQ(message["tool_calls"][0]["function"]["arguments"], R"({"city": "B"})");
+  EXPECT_EQ(message["tool_calls"][1]["function"]["name"], "put");
+
+  fields["parallel_tool_calls"] = false;
+  asked = ask(text, fields);
+  EXPECT_FALSE(generates(asked.grammar, text));
+}
+
+TEST(ToolCalls, ANamedFunctionGetsItsArguments) {
+  const Json choice = {{"type", "function"}, {"function", {{"name", "get"}}}};
+  Json fields = {{"tools", tools()}, {"tool_choice", choice}};
+  Asked asked = ask(R"({"city": "B"})", fields);
+  const Json answer = Json::parse(asked.body)["choices"][0];
+  EXPECT_EQ(answer["finish_reason"], "stop");
+  ASSERT_EQ(answer["message"]["tool_calls"].size(), 1);
+  EXPECT_EQ(answer["message"]["tool_calls"][0]["function"]["name"], "get");
+  EXPECT_EQ(answer["message"]["tool_calls"][0]["function"]["arguments"], R"({"city": "B"})");
+  EXPECT_TRUE(generates(asked.grammar, R"({"city":"B"})"));
+  EXPECT_FALSE(generates(asked.grammar, R"({"city":5})"));
+  fields["stream"] = true;
+  const Json message = joined(ask(R"({"city": "B"})", fields).body);
+  EXPECT_EQ(message["finish_reason"], "stop");
+  EXPECT_EQ(message["tool_calls"][0]["function"]["arguments"], R"({"city": "B"})");
 }
 
 TEST(ToolCalls, WrongChoicesAreNamed) {
