@@ -10,7 +10,7 @@ namespace {
 
 std::string list_text(const std::vector<std::string>& items) {
   std::string out = "[";
-  for (size_t i = 0; i < items.size(); ++i) out += (i > 0 ? ", " : "") + quoted(items[i]);
+  for (size_t i = 0; i < items.size(); ++i) out += (i > 0 ? ", " : "") + in_quotes(items[i]);
   return out + "]";
 }
 
@@ -40,7 +40,7 @@ std::string recipe_text(const WeightRecipe& recipe) {
   if (recipe.part != plain.part) {
     out += std::string(", part=") + part_names[static_cast<size_t>(recipe.part)];
   }
-  if (recipe.layout != plain.layout) out += ", layout=" + quoted(recipe.layout);
+  if (recipe.layout != plain.layout) out += ", layout=" + in_quotes(recipe.layout);
   return out;
 }
 
@@ -56,9 +56,9 @@ void print_node(const Graph& graph, const Node& node, std::string& out) {
   }
   out += ")";
   if (std::string attrs = attrs_text(node.attrs); !attrs.empty()) out += " {" + attrs + "}";
-  if (!node.name.empty()) out += " " + quoted(node.name);
+  if (!node.name.empty()) out += " " + in_quotes(node.name);
   if (!node.fused.empty()) out += " fused=" + list_text(node.fused);
-  if (!node.tactic.empty()) out += " tactic=" + quoted(node.tactic);
+  if (!node.tactic.empty()) out += " tactic=" + in_quotes(node.tactic);
   for (size_t i = 0; i < node.outputs.size(); ++i) {
     out += i > 0 ? ", " : " : ";
     out += type_text(graph.value(node.outputs[i]).type, graph.symbols);
@@ -68,7 +68,7 @@ void print_node(const Graph& graph, const Node& node, std::string& out) {
 
 }  // namespace
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\') out += '\\';
@@ -78,7 +78,7 @@ std::string quoted(std::string_view text) {
 }
 
 std::string print(const Graph& graph) {
-  std::string out = "graph " + quoted(graph.name) + " {\n";
+  std::string out = "graph " + in_quotes(graph.name) + " {\n";
   for (const Symbol& symbol : graph.symbols) {
     out += fmt::format("  symbol {} {}..{}..{}\n", symbol.name, symbol.min, symbol.opt, symbol.max);
   }
@@ -96,7 +96,8 @@ std::string print(const Graph& graph) {
   }
   for (NodeId id : graph.order()) print_node(graph, graph.node(id), out);
   for (const GraphOutput& output : graph.outputs) {
-    out += fmt::format("  output {} = %{}\n", quoted(output.name), graph.value(output.value).name);
+    out +=
+        fmt::format("  output {} = %{}\n", in_quotes(output.name), graph.value(output.value).name);
   }
   return out + "}\n";
 }

@@ -12,6 +12,6 @@ inline constexpr std::array<const char*, 3> quant_names = {"none", "int8_channel
 inline constexpr std::array<const char*, 2> part_names = {"values", "scales"};
 
 /// In double quotes, with backslashes before quotes and backslashes; newlines become spaces.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 }  // namespace ramjet::ir

@@ -102,7 +102,7 @@ class Reader {
   Node atom(int depth) {
     Node node;
     if (peek() == '"') {
-      node.text = quoted();
+      node.text = in_quotes();
     } else if (peek() == '[') {
       node.kind = Node::Kind::kSet;
       node.set = char_class();
@@ -201,7 +201,7 @@ class Reader {
     return value;
   }
 
-  std::string quoted() {
+  std::string in_quotes() {
     std::string out;
     ++at_;
     while (peek() != '"' || at_ >= text_.size()) put_utf8(out, character());
