@@ -45,8 +45,10 @@ class Checker {
       : manifest_(manifest), program_(program) {}
 
   Status check() const {
-    for (const engine::LaunchRecord& record : program_.records) {
+    for (size_t at = 0; at < program_.records.size(); ++at) {
+      const engine::LaunchRecord& record = program_.records[at];
       Status status = types(record);
+      if (status.ok() && record.op == OpKind::kMoe) status = experts(at);
       // A user's network takes its indices from whoever runs it.
       if (status.ok() && manifest_.model.architecture != "network") {
         status = manifest_.kv_groups.empty() ? roles(record, kEncoderRoles) : roles(record, kRoles);
@@ -104,6 +106,41 @@ class Checker {
       return corrupt("operand {} is not the input '{}'", role.operand, role.input);
     }
     return ok_status();
+  }
+
+  bool overlap(int32_t a, int32_t b) const {
+    const engine::ArenaSlot& x = program_.arena[static_cast<size_t>(a)];
+    const engine::ArenaSlot& y = program_.arena[static_cast<size_t>(b)];
+    return x.offset < y.offset + y.bytes && y.offset < x.offset + x.bytes;
+  }
+
+  bool writes(const engine::LaunchRecord& record, int32_t slot) const {
+    if (record.workspace >= 0 && overlap(record.workspace, slot)) return true;
+    for (const engine::TensorRef& ref : record.outputs) {
+      if (ref.space == Space::kArena && overlap(ref.index, slot)) return true;
+    }
+    return false;
+  }
+
+  /// The record that a router is, if it chose `ids` among so many and wrote nothing else over them.
+  bool routes(const engine::LaunchRecord& record, const engine::TensorRef& ids,
+              const auto& experts) const {
+    if (record.op != OpKind::kMoeRoute || record.outputs[0] != ids) return false;
+    const engine::TensorRef& weights = record.outputs[1];
+    if (weights.space != Space::kArena || overlap(weights.index, ids.index)) return false;
+    if (record.workspace >= 0 && overlap(record.workspace, ids.index)) return false;
+    return record.inputs[0].type.dims[1] == experts;
+  }
+
+  /// Experts are what a moe_route chose among as many, and nothing wrote over it since.
+  Status experts(size_t at) const {
+    const engine::LaunchRecord& record = program_.records[at];
+    const engine::TensorRef& ids = record.inputs[3];
+    const auto& experts = record.inputs[1].type.dims[0];
+    bool sound = ids.space == Space::kArena && !writes(record, ids.index);
+    while (sound && at > 0 && !writes(program_.records[at - 1], ids.index)) --at;
+    sound = sound && at > 0 && routes(program_.records[at - 1], ids, experts);
+    return sound ? ok_status() : corrupt("the chosen experts are not those of a moe_route");
   }
 
   Status tables(const engine::LaunchRecord& record) const {

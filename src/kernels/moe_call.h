@@ -55,6 +55,7 @@ struct MoeCall {
     down = {&desc.down, &call.inputs[2], scaled ? &call.inputs[6] : nullptr,
             call.inputs.subspan(first + of_up)};
     hidden = call.inputs[1].shape[1] / desc.up.accumulators;
+    // A router chose them: compiler/check_programs.h sees to that in loaded engines.
     for (int64_t i = 0; i < tokens * k; ++i) {
       CHECK(ids[i] >= 0 && ids[i] < experts, "moe: an expert that does not exist");
     }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <functional>
+#include <map>
 #include <random>
 
 #include "engine/engine_file.h"
@@ -16,12 +17,13 @@ using engine::LaunchRecord;
 using engine::Manifest;
 using engine::Space;
 
-const std::string& sound_path() {
-  static const std::string path = [] {
-    const std::string made = testing::TempDir() + "/sound-" + std::to_string(::getpid());
-    EXPECT_TRUE(build_engine("tests/data/models/tiny-llama", made, f32_options()).ok());
-    return made;
-  }();
+const std::string& sound_path(const std::string& model) {
+  static std::map<std::string, std::string> made;
+  std::string& path = made[model];
+  if (path.empty()) {
+    path = testing::TempDir() + "/sound-" + model + "-" + std::to_string(::getpid());
+    EXPECT_TRUE(build_engine("tests/data/models/" + model, path, f32_options()).ok());
+  }
   return path;
 }
 
@@ -49,7 +51,7 @@ Status use(const std::string& path) {
   config.kv_bytes = 1 << 22;
   auto executor = Executor::create(*loaded, config);
   if (!executor.ok()) return executor.error();
-  Request request = greedy_request({5, 87, 138, 20, 41, 7, 9, 100, 3}, 24);
+  Request request = greedy_request({5, 87, 38, 20, 41, 7, 9, 100, 3}, 24);
   request.n = 2;
   auto generated = (*executor)->generate(request, 20);
   if (!generated.ok()) return generated.error();
@@ -59,8 +61,9 @@ Status use(const std::string& path) {
 
 class HostileEngine : public testing::Test {
  protected:
+  virtual std::string model() const { return "tiny-llama"; }
   void SetUp() override {
-    auto file = EngineFile::open(sound_path());
+    auto file = EngineFile::open(sound_path(model()));
     ASSERT_TRUE(file.ok()) << file.error().message;
     sound_ = std::make_unique<EngineFile>(std::move(*file));
   }
@@ -141,6 +144,42 @@ TEST_F(HostileEngine, EachLieIsNamed) {
     std::erase_if(m.programs[0].records, [](const LaunchRecord& r) {
       return r.op == OpKind::kPagedAttention || r.op == OpKind::kQkvRopeAppend;
     });
+  });
+}
+
+class HostileExperts : public HostileEngine {
+  std::string model() const override { return "mixtral"; }
+};
+
+TEST_F(HostileExperts, TheSoundOneRuns) {
+  const Status status = use_changed(sound_->manifest());
+  EXPECT_TRUE(status.ok()) << status.error().message;
+}
+
+TEST_F(HostileExperts, OnlyARouterChooses) {
+  constexpr std::string_view kWhy = "the chosen experts are not those of a moe_route";
+  const auto add_slot = [](Manifest& m, uint64_t bytes) {
+    engine::Program& program = m.programs[0];
+    program.arena.push_back({program.arena_bytes, bytes});
+    program.arena_bytes += bytes;
+    return static_cast<int32_t>(program.arena.size()) - 1;
+  };
+  refused(kWhy, [&](Manifest& m) {  // memory that nobody writes
+    engine::TensorRef& ids = record(m, OpKind::kMoe).inputs[3];
+    ids.index = add_slot(m, m.programs[0].arena[static_cast<size_t>(ids.index)].bytes);
+  });
+  refused(kWhy, [&](Manifest& m) {  // the product's own workspace lies over them
+    LaunchRecord& moe = record(m, OpKind::kMoe);
+    engine::Program& program = m.programs[0];
+    program.arena[static_cast<size_t>(moe.workspace)].offset =
+        program.arena[static_cast<size_t>(moe.inputs[3].index)].offset;
+    program.arena_bytes *= 2;
+  });
+  refused(kWhy, [&](Manifest& m) {  // the weights' slot lies over the ids': written after them
+    LaunchRecord& route = record(m, OpKind::kMoeRoute);
+    std::vector<engine::ArenaSlot>& arena = m.programs[0].arena;
+    arena[static_cast<size_t>(route.outputs[1].index)].offset =
+        arena[static_cast<size_t>(route.outputs[0].index)].offset;
   });
 }
 
