@@ -147,9 +147,11 @@ Result<ExecutorConfig> executor_config(const BenchArguments& a, size_t requests)
   }
   if (a.capacity == "guaranteed_no_evict") {
     config.capacity = CapacityPolicy::kGuaranteedNoEvict;
+  } else if (a.capacity == "overcommit") {
+    config.capacity = CapacityPolicy::kOvercommit;
   } else if (a.capacity != "max_utilization") {
-    return invalid_argument("capacity '{}': known are max_utilization and guaranteed_no_evict",
-                            a.capacity);
+    return invalid_argument(
+        "capacity '{}': known are max_utilization, overcommit and guaranteed_no_evict", a.capacity);
   }
   return config;
 }
@@ -425,7 +427,8 @@ void add_load_options(CLI::App& command, BenchArguments& a) {
   command.add_option("--slots", a.config.max_batch_size, "sequences in a step (0: the engine's)");
   command.add_option("--token-budget", a.config.max_num_tokens, "tokens of a step");
   command.add_option("--batching", a.batching, "inflight or static")->capture_default_str();
-  command.add_option("--capacity", a.capacity, "max_utilization or guaranteed_no_evict")
+  command
+      .add_option("--capacity", a.capacity, "max_utilization, overcommit or guaranteed_no_evict")
       ->capture_default_str();
   add_build_options(command, a.options);
 }

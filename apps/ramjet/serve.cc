@@ -237,8 +237,9 @@ void add_executor_options(CLI::App& command, ExecutorConfig& config) {
       ->capture_default_str();
   add_choice(command, "--capacity-policy", config.capacity,
              {{"max_utilization", CapacityPolicy::kMaxUtilization},
+              {"overcommit", CapacityPolicy::kOvercommit},
               {"guaranteed_no_evict", CapacityPolicy::kGuaranteedNoEvict}},
-             "what a request needs to be admitted: free blocks, or all it may ever want");
+             "what admits a request: room by forecast, free blocks now, or all it may ever want");
   command.add_flag_callback(
       "--no-prefix-caching", [&config] { config.prefix_caching = false; },
       "compute every prompt from its start");

@@ -18,7 +18,8 @@
 namespace ramjet {
 
 enum class CapacityPolicy : uint8_t {
-  kMaxUtilization,     // admit while blocks last; pause and recompute when they run out
+  kMaxUtilization,     // admit what will fit by forecast; pause and recompute where that was wrong
+  kOvercommit,         // admit while blocks last, whatever running requests will still want
   kGuaranteedNoEvict,  // admit only what is sure to finish
 };
 enum class BatchingMode : uint8_t { kInFlight, kStatic };

@@ -123,6 +123,7 @@ TEST_P(Family, F32UnderForcedPreemption) {
   }
   ExecutorConfig config;
   config.kv_bytes = block_bytes * ((longest + block_tokens - 1) / block_tokens + 2);
+  config.capacity = CapacityPolicy::kOvercommit;
   auto exec = Executor::create(*engine, config);
   ASSERT_TRUE(exec.ok()) << exec.error().message;
 

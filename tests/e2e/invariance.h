@@ -175,6 +175,7 @@ class Invariance {
   /// Room for little more than the longest request: the others are paused and computed again.
   void pauses(ExecutorConfig config) {
     config.kv_bytes = bytes_of(longest());
+    config.capacity = CapacityPolicy::kOvercommit;
     auto exec = executor(config);
     // Prompts whose continuation wants another block, several of each, fill the cache. Whether they
     // meet in it is up to the threads that submit them: again until one was paused.

@@ -79,7 +79,8 @@ TEST(Policy, BothCapacityPoliciesAndStaticBatchesGiveTheSameTokens) {
     BatchingMode batching;
     bool preempts;
   };
-  for (const Case& c : {Case{CapacityPolicy::kMaxUtilization, BatchingMode::kInFlight, true},
+  for (const Case& c : {Case{CapacityPolicy::kOvercommit, BatchingMode::kInFlight, true},
+                        Case{CapacityPolicy::kMaxUtilization, BatchingMode::kInFlight, false},
                         Case{CapacityPolicy::kGuaranteedNoEvict, BatchingMode::kInFlight, false},
                         Case{CapacityPolicy::kGuaranteedNoEvict, BatchingMode::kStatic, false}}) {
     ExecutorConfig config;

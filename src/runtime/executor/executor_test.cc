@@ -85,7 +85,7 @@ TEST_P(EverySetting, OutputsDependOnTheRequestAlone) {
   const ExecutorStats stats = core->stats();
   EXPECT_EQ(stats.kv_blocks_active, 0);
   EXPECT_EQ(stats.requests_running + stats.requests_waiting, 0);
-  if (setting.num_blocks < 40 && setting.capacity == CapacityPolicy::kMaxUtilization) {
+  if (setting.num_blocks < 40 && setting.capacity == CapacityPolicy::kOvercommit) {
     EXPECT_GT(stats.preemptions, 0u) << "this setting is meant to preempt";
   }
   if (setting.prefix_caching) EXPECT_GT(stats.prefix_hits, 0u);
@@ -93,6 +93,7 @@ TEST_P(EverySetting, OutputsDependOnTheRequestAlone) {
 }
 
 constexpr auto kMax = CapacityPolicy::kMaxUtilization;
+constexpr auto kOver = CapacityPolicy::kOvercommit;
 constexpr auto kSure = CapacityPolicy::kGuaranteedNoEvict;
 constexpr auto kFlight = BatchingMode::kInFlight;
 INSTANTIATE_TEST_SUITE_P(
@@ -101,15 +102,17 @@ INSTANTIATE_TEST_SUITE_P(
         Setting{"ample", 400, 16, 64, kMax, kFlight, true, 0},
         Setting{"alone", 400, 3, 64, kMax, kFlight, false, 0},
         Setting{"chunks_of_16", 400, 16, 16, kMax, kFlight, true, 0},
-        Setting{"tiny_cache", 26, 16, 64, kMax, kFlight, true, 0},
-        Setting{"tiny_cache_no_prefix", 26, 16, 64, kMax, kFlight, false, 0},
+        Setting{"tiny_cache", 26, 16, 64, kOver, kFlight, true, 0},
+        Setting{"tiny_cache_no_prefix", 26, 16, 64, kOver, kFlight, false, 0},
+        Setting{"forecast", 26, 16, 64, kMax, kFlight, true, 0},
         Setting{"guaranteed", 80, 16, 64, kSure, kFlight, true, 0},
         Setting{"static", 400, 16, 64, kMax, BatchingMode::kStatic, true, 0},
         Setting{"window", 60, 16, 64, kMax, kFlight, true, 11},
         Setting{"ahead", 400, 16, 64, kMax, kFlight, true, 0, true},
         Setting{"ahead_chunks_of_16", 400, 16, 16, kMax, kFlight, true, 0, true},
-        Setting{"ahead_tiny_cache", 26, 16, 64, kMax, kFlight, true, 0, true},
-        Setting{"ahead_tiny_cache_no_prefix", 26, 16, 64, kMax, kFlight, false, 0, true},
+        Setting{"ahead_tiny_cache", 26, 16, 64, kOver, kFlight, true, 0, true},
+        Setting{"ahead_tiny_cache_no_prefix", 26, 16, 64, kOver, kFlight, false, 0, true},
+        Setting{"ahead_forecast", 26, 16, 64, kMax, kFlight, true, 0, true},
         Setting{"ahead_guaranteed", 80, 16, 64, kSure, kFlight, true, 0, true},
         Setting{"ahead_static", 400, 16, 64, kMax, BatchingMode::kStatic, true, 0, true},
         Setting{"ahead_window", 60, 16, 64, kMax, kFlight, true, 11, true}),

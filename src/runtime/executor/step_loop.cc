@@ -36,6 +36,8 @@ void StepLoop::add(std::unique_ptr<ActiveRequest> request) {
   SequenceSpec spec;
   spec.tokens = r.request.prompt_ids;
   spec.max_output = r.max_output;
+  spec.ends_early =
+      !r.request.sampling.stop.ignore_eos || !r.request.sampling.stop.stop_ids.empty();
   spec.fanout = r.request.n;
   spec.priority = r.request.priority;
   spec.deadline_ns = r.deadline_ns;

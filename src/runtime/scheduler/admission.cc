@@ -68,6 +68,29 @@ bool Scheduler::memory_allows(const Sequence& s, const kv::PrefixMatch& match,
   return blocks_->blocks_for(s.known()) - matched <= left;
 }
 
+// Blocks of common prefixes count for each that holds them, on both sides of the comparison.
+bool Scheduler::growth_fits(const Sequence& s, const kv::PrefixMatch& match) {
+  // Where a window slides, a cache stops growing.
+  if (config_.capacity != CapacityPolicy::kMaxUtilization || blocks_->config().window > 0) {
+    return true;
+  }
+  int64_t held = blocks_->available() - match.inactive;
+  growth_.clear();
+  const auto add = [this](const Sequence& q, int64_t tokens) {
+    const int64_t produced = q.output_tokens(), most = q.spec.max_output;
+    const int64_t in_all = q.spec.ends_early ? lengths_.expected(produced, most) : most;
+    growth_.push_back({std::max<int64_t>(0, in_all - produced - 1), tokens, q.spec.fanout});
+  };
+  for (const SeqId id : running_) {
+    const Sequence& q = sequence(id);
+    if (q.paused) continue;
+    held += blocks_->held(q.table);
+    add(q, q.known());
+  }
+  add(s, s.known() - match.tokens);
+  return growth_.size() == 1 || peak_blocks(growth_, blocks_->config().block_tokens) <= held;
+}
+
 void Scheduler::admit_waiting() {
   for (size_t i = 0; i < waiting_.size();) {
     switch (try_admit(waiting_[i])) {
@@ -89,8 +112,9 @@ Scheduler::Admission Scheduler::try_admit(SeqId id) {
   const kv::PrefixMatch match = blocks_->match(s.key, s.spec.tokens, prefix_limit(s));
   // Another sequence is computing what this one needs next: waiting is cheaper than computing.
   if (in_flight && match.next_pending) return Admission::kSkip;
-  const bool fits = has_slot && memory_allows(s, match, 0);
-  if (!fits && !push_out_for(id, match)) return Admission::kStop;
+  const bool outranks = outranks_last(s);
+  const bool fits = has_slot && memory_allows(s, match, 0) && (outranks || growth_fits(s, match));
+  if (!fits && !(outranks && push_out_for(id, match))) return Admission::kStop;
   start(id);
   if (in_flight) plan_sequence(id);
   return Admission::kAdmitted;

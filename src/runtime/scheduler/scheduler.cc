@@ -225,6 +225,7 @@ void Scheduler::finish(SeqId id) {
   Sequence& s = at(id);
   CHECK(s.state != SequenceState::kFree, "a sequence was finished twice");
   unplan(id);
+  if (s.output_tokens() > 0) lengths_.record(s.output_tokens());
   if (s.table != kv::kNoTable) blocks_->close(s.table);
   std::erase(s.state == SequenceState::kRunning ? running_ : waiting_, id);
   num_deadlines_ -= s.spec.deadline_ns != 0 ? 1 : 0;

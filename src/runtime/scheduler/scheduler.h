@@ -12,6 +12,8 @@
 // them from the last in that order, which restarts later from its tokens, generated ones included
 // (most of its blocks are found in the prefix index); a waiting sequence may push out running ones
 // of lower priority only. Progress: the first running sequence is never preempted and fits alone.
+// Since a restart computes everything again, kMaxUtilization also looks ahead: a sequence starts
+// when the blocks that all will hold at the worst moment, by forecast.h, are there.
 #pragma once
 
 #include <ramjet/executor.h>
@@ -19,6 +21,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "runtime/scheduler/forecast.h"
 #include "runtime/scheduler/sequence.h"
 
 namespace ramjet::runtime {
@@ -105,6 +108,7 @@ class Scheduler {
   void admit_waiting();
   Admission try_admit(SeqId id);
   bool memory_allows(const Sequence& s, const kv::PrefixMatch& match, int64_t extra_free) const;
+  bool growth_fits(const Sequence& s, const kv::PrefixMatch& match);
   bool outranks_last(const Sequence& s) const;
   bool push_out_for(SeqId id, const kv::PrefixMatch& match);
   void start(SeqId id);
@@ -123,6 +127,8 @@ class Scheduler {
   std::vector<SeqId> waiting_;  // sorted
   std::vector<SeqId> running_;  // sorted
   StepPlan plan_;
+  OutputLengths lengths_;
+  std::vector<Growth> growth_;  // scratch
   SchedulerCounters counters_;
   uint64_t next_order_ = 0;
   int64_t num_deadlines_ = 0;  // of queued and running sequences

@@ -28,8 +28,7 @@ Machine random_machine(std::mt19937& rng) {
   m.scheduler.max_batch_size = 1 + rng() % 12;
   m.scheduler.max_num_tokens = m.scheduler.max_batch_size + rng() % 48;
   m.scheduler.max_logit_rows = m.scheduler.max_batch_size + rng() % 8;
-  m.scheduler.capacity =
-      rng() % 2 == 0 ? CapacityPolicy::kMaxUtilization : CapacityPolicy::kGuaranteedNoEvict;
+  m.scheduler.capacity = static_cast<CapacityPolicy>(rng() % 3);
   m.scheduler.batching = rng() % 5 == 0 ? BatchingMode::kStatic : BatchingMode::kInFlight;
   m.prefix_caching = rng() % 4 != 0;
   return m;
@@ -242,7 +241,9 @@ TEST(Scheduler, APrefixBeingComputedIsWaitedFor) {
 
 TEST(Scheduler, TheLastInOrderIsPreemptedAndRestartsWithItsTokens) {
   kv::BlockManager blocks({4, 4, 0, true});
-  Scheduler scheduler(small_config(), &blocks);
+  SchedulerConfig config = small_config();
+  config.capacity = CapacityPolicy::kOvercommit;
+  Scheduler scheduler(config, &blocks);
   const SeqId a = scheduler.add(spec_of({1, 2, 3}, 12));
   const SeqId b = scheduler.add(spec_of({4, 5, 6}, 12));
   bool preempted = false;

@@ -24,6 +24,7 @@ enum class SequenceState : uint8_t {
 struct SequenceSpec {
   std::vector<int32_t> tokens;  // the prompt
   int64_t max_output = 1;       // tokens that will be appended at most; 0: only logits are wanted
+  bool ends_early = true;       // it may stop before max_output
   int fanout = 1;               // sequences that fork from it after the prefill
   int priority = 0;             // higher first
   int64_t deadline_ns = 0;      // 0: none
