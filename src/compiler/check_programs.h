@@ -11,7 +11,8 @@ namespace ramjet::compiler {
 
 /// For each launch record: the results' types follow from its operands' by the rules of ir/infer.h;
 /// indices into the cache, into rows and into the vocabulary come from the caller of the program,
-/// who has checked them, and those of experts from a router. kCorrupt names the program and the step.
+/// who has checked them, and those of experts from a router. kCorrupt names the program and the
+/// step.
 Status check_programs(const engine::Manifest& manifest);
 
 }  // namespace ramjet::compiler
