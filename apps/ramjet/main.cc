@@ -1,10 +1,13 @@
 #include <ramjet/version.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 
 #include "base/env.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "commands.h"
+#include "migrate.h"
 #include "output.h"
 
 namespace ramjet {
@@ -25,6 +28,43 @@ std::string environment_help() {
             std::string(26 - std::string(variable.name).size(), ' ') + variable.meaning + "\n";
   }
   return text;
+}
+
+/// An engine's folder, as others keep it, is the engine in it; the folder of one to be built is
+/// made.
+Status settle_paths(std::vector<std::string>& arguments) {
+  for (size_t i = 1; i < arguments.size(); ++i) {
+    const std::string inside = arguments[i] + "/rank0.engine";
+    if (arguments[i - 1] == "-o") {
+      const auto folder = std::filesystem::path(arguments[i]).parent_path();
+      RETURN_IF_ERROR(make_directories(folder.string()));
+    } else if (is_directory(arguments[i]) && path_exists(inside)) {
+      arguments[i] = inside;
+    }
+  }
+  return ok_status();
+}
+
+/// The arguments in Ramjet's own words, whatever the program is called by.
+Result<std::vector<std::string>> own_arguments(const CLI::App& app, int argc, char** argv) {
+  std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+  const std::string_view migrant = migrant_program(argc > 0 ? argv[0] : "");
+  const bool serves = !arguments.empty() && arguments.front() == "serve";
+  if (migrant.empty() && !serves) return arguments;
+  const auto own = [serve = app.get_subcommand("serve")](std::string_view flag) {
+    return serve->get_option_no_throw(std::string(flag)) != nullptr;
+  };
+  Result<Translation> translation = migrant.empty()
+                                        ? translate_serve(std::span(arguments).subspan(1), own)
+                                        : translate_migrant(migrant, arguments, own);
+  if (!translation.ok()) return translation.error();
+  for (const std::string& note : translation->notes) log_warn("{}", note);
+  if (migrant.empty()) return std::move(translation->arguments);
+  RETURN_IF_ERROR(settle_paths(translation->arguments));
+  std::string line = "ramjet";
+  for (const std::string& argument : translation->arguments) line += " " + argument;
+  log_info("{} is: {}", migrant, line);
+  return std::move(translation->arguments);
 }
 
 int run_command(int argc, char** argv) {
@@ -49,8 +89,11 @@ int run_command(int argc, char** argv) {
   add_grammar_command(app, runner);
   add_bench_command(app, runner);
   add_doctor_command(app, runner);
+  Result<std::vector<std::string>> arguments = own_arguments(app, argc, argv);
+  if (!arguments.ok()) return fail(arguments.error());
+  std::reverse(arguments->begin(), arguments->end());  // as the parser takes them
   try {
-    app.parse(argc, argv);
+    app.parse(std::move(*arguments));
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
