@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXEMPTIONS = Path(__file__).with_name("exemptions.txt")
 
 # Public headers that are plain data, visible to every layer.
-DATA_HEADERS = {"result.h", "dtype.h", "request.h", "version.h"}
+DATA_HEADERS = {"result.h", "dtype.h", "request.h", "forced_tokens.h", "version.h"}
 # Which modules may see the other public headers.
 PUBLIC_HEADERS = {
     "functional.h": {"ir", "models", "compiler", "api"},

@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <ramjet/forced_tokens.h>
 
 #include <atomic>
 #include <chrono>
@@ -392,6 +393,55 @@ TEST(Executor, AGrammarRulesItsRequestAndABrokenOneFailsAlone) {
   ASSERT_FALSE(failed.ok());
   EXPECT_THAT(failed.error().message, HasSubstr("a broken grammar"));
   EXPECT_EQ(other.get()->at(0).ids, reference_generate(plain, 0, info).ids);
+}
+
+/// Cycles of five: a free token, then 11, 12, 13, 14 without a choice.
+class Cycles final : public TokenMask, public ForcedTokens {
+ public:
+  bool fill(std::span<uint32_t> bits) override {
+    std::fill(bits.begin(), bits.end(), 0);
+    bits[0] = at_ == 0 ? 0x3fe : 1u << (10 + at_);
+    return true;
+  }
+  bool accept(int32_t id) override {
+    const bool ok = at_ == 0 ? id < 10 : id == 10 + at_;
+    at_ = (at_ + 1) % 5;
+    return ok;
+  }
+  bool finished() const override { return false; }
+  void forced(size_t most, std::vector<int32_t>* ids) override {
+    for (int i = at_; i > 0 && i < 5 && most-- > 0; ++i) ids->push_back(10 + i);
+  }
+  std::unique_ptr<TokenMask> clone() const override { return std::make_unique<Cycles>(*this); }
+
+ private:
+  int at_ = 0;
+};
+
+TEST(Executor, ForcedTokensAreNotSampled) {
+  const SessionInfo info = FakeSession::small_info(100);
+  auto core = make_executor(info, {});
+  Request request = greedy({4}, 23);
+  request.sampling.controls.mask = std::make_shared<Cycles>();
+  request.n = 2;
+  const auto made = core->generate(request, 30);
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  for (const RequestOutput& output : *made) {
+    EXPECT_EQ(output.ids, reference_generate(request, output.index, info).ids);
+    EXPECT_EQ(output.finish, FinishReason::kLength);
+  }
+  EXPECT_EQ(core->stats().steps, 5);
+  EXPECT_EQ(core->stats().generation_tokens, 46);
+  request.n = 1;
+  request.sampling.stop.stop_ids = {13};
+  EXPECT_EQ(core->generate(request, 30)->at(0).ids, reference_generate(request, 0, info).ids);
+  EXPECT_EQ(core->stats().steps, 6) << "a stop among the forced ones";
+  request.sampling.stop.stop_ids.clear();
+  request.sampling.logprobs = 0;
+  const auto scored = core->generate(request, 30);
+  EXPECT_EQ(scored->at(0).logprobs.size(), 23u) << "each token has its row then";
+  EXPECT_EQ(scored->at(0).ids, made->at(0).ids);
+  EXPECT_TRUE(core->check_integrity().ok());
 }
 
 TEST(Executor, BadParametersAreNamed) {

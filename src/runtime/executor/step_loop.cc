@@ -16,6 +16,7 @@ StepLoop::StepLoop(const Parts& parts, const SchedulerConfig& scheduler,
       blocks_(blocks),
       scheduler_(scheduler, &blocks_),
       sampler_(info_.vocab_size, parts.pool),
+      masks_(info_.vocab_size),
       inputs_(info_) {
   std::sort(info_.eos_ids.begin(), info_.eos_ids.end());
   for (int64_t i = info_.max_batch_size; i > 0; --i) {
@@ -142,7 +143,9 @@ bool StepLoop::step() {
 }
 
 void StepLoop::step_now(const StepPlan& plan) {
+  begin_masks(plan);
   const Result<std::span<const float>> logits = launch(plan);
+  masks_.wait();
   if (!logits.ok()) {
     failed_in_a_row_.fetch_add(1, std::memory_order_relaxed);
     return fail(judge(logits.error()));
@@ -154,6 +157,22 @@ void StepLoop::step_now(const StepPlan& plan) {
   count_step(plan);
   take_results();
   end_prompts(plan);
+}
+
+// What a mask rests on is known before the step runs, so masks are computed beside it.
+void StepLoop::begin_masks(const StepPlan& plan) {
+  masked_.clear();
+  for (const PlanItem& item : plan.items) {
+    const Sequence& s = scheduler_.sequence(item.sequence);
+    if (item.rows() == 0 || item.start + item.count < s.known()) continue;
+    const Owner& to = owner(item.sequence);
+    if (to.request->request.sampling.controls.mask == nullptr) continue;
+    const int end = s.spec.fanout > 1 ? to.request->request.n : to.index + 1;
+    for (int index = to.index; index < end; ++index) {
+      masked_.push_back(to.request->states[static_cast<size_t>(index)].get());
+    }
+  }
+  masks_.begin(masked_);
 }
 
 void StepLoop::mark_started(const StepPlan& plan, int64_t now_ns) {

@@ -20,6 +20,7 @@
 #include "runtime/executor/active_request.h"
 #include "runtime/executor/publisher.h"
 #include "runtime/executor/step_inputs.h"
+#include "runtime/sampling/mask_worker.h"
 #include "runtime/sampling/sampler.h"
 #include "runtime/scheduler/scheduler.h"
 #include "runtime/session/session.h"
@@ -97,6 +98,7 @@ class StepLoop {
   void release_slot(ActiveRequest& request, int index);
   void release_preempted(const StepPlan& plan);
   void mark_started(const StepPlan& plan, int64_t now_ns);
+  void begin_masks(const StepPlan& plan);
   Result<std::span<const float>> launch(const StepPlan& plan);
   void fail(const Error& error);
   Error judge(const Error& error);
@@ -108,6 +110,9 @@ class StepLoop {
   void finish_feed(ActiveRequest& request, const RequestOutput& output);
   void take_results();
   void take_sample(ActiveRequest& request, int index, SampledRow& row, bool pending);
+  FinishReason take_token(ActiveRequest& request, SamplingState& state, int64_t output,
+                          RequestOutput* event);
+  FinishReason jump_forward(ActiveRequest& request, int index, RequestOutput* event);
   void fork_request(ActiveRequest& request, size_t job);
   void end_prompts(const StepPlan& plan);
   void count_step(const StepPlan& plan);
@@ -120,6 +125,7 @@ class StepLoop {
   kv::BlockManager blocks_;
   Scheduler scheduler_;
   Sampler sampler_;
+  MaskWorker masks_;
   StepInputs inputs_;
   std::unordered_map<uint64_t, std::unique_ptr<ActiveRequest>> requests_;
   std::vector<Owner> owners_;  // by SeqId
@@ -133,6 +139,8 @@ class StepLoop {
   std::vector<RowSampling> sampling_;
   std::vector<SampledRow> sampled_;
   std::vector<SeqId> scratch_;
+  std::vector<SamplingState*> masked_;  // scratch
+  std::vector<int32_t> forced_;         // scratch
   std::vector<PublishEvent> events_;
   ExecutorStats stats_;
   std::vector<uint64_t> tags_;  // scratch

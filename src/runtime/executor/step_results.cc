@@ -146,31 +146,63 @@ void StepLoop::take_sample(ActiveRequest& request, int index, SampledRow& row, b
     end_index(request, index, std::move(output));
     return;
   }
-  ++stats_.generation_tokens;
-  const StopConditions& stop = request.request.sampling.stop;
-  const bool eos = !stop.ignore_eos && contains(info_.eos_ids, row.id);
-  if (!eos) {
-    output.ids.push_back(row.id);
-    if (request.request.sampling.logprobs >= 0) output.logprobs.push_back(std::move(row.logprobs));
-  }
-  if (eos || contains(stop.stop_ids, row.id)) {
-    output.finish = FinishReason::kStop;
-    output.stop_id = row.id;
-  } else if (state.complete()) {
-    output.finish = FinishReason::kStop;
-  } else if (before + 1 >= request.max_output) {
-    output.finish = FinishReason::kLength;
+  output.ids.push_back(row.id);
+  if (request.request.sampling.logprobs >= 0) output.logprobs.push_back(std::move(row.logprobs));
+  output.finish = take_token(request, state, before + 1, &output);
+  if (output.finish == FinishReason::kNone) {
+    if (pending) {
+      scheduler_.resolve(id, row.id);
+    } else {
+      scheduler_.append(id, row.id);
+      output.finish = jump_forward(request, index, &output);
+    }
   }
   if (output.finish != FinishReason::kNone) {
     end_index(request, index, std::move(output));
-    return;
-  }
-  if (pending) {
-    scheduler_.resolve(id, row.id);
   } else {
-    scheduler_.append(id, row.id);
+    emit(request, index, std::move(output));
   }
-  emit(request, index, std::move(output));
+}
+
+// What the last token of the event, the `output`th of its sequence, means for the request.
+FinishReason StepLoop::take_token(ActiveRequest& request, SamplingState& state, int64_t output,
+                                  RequestOutput* event) {
+  ++stats_.generation_tokens;
+  const int32_t token = event->ids.back();
+  const StopConditions& stop = request.request.sampling.stop;
+  const bool eos = !stop.ignore_eos && contains(info_.eos_ids, token);
+  if (eos) {
+    event->ids.pop_back();
+    if (!event->logprobs.empty()) event->logprobs.pop_back();
+  }
+  if (eos || contains(stop.stop_ids, token)) {
+    event->stop_id = token;
+    return FinishReason::kStop;
+  }
+  if (state.complete()) return FinishReason::kStop;
+  return output >= request.max_output ? FinishReason::kLength : FinishReason::kNone;
+}
+
+// Text that the grammar prescribes is not sampled: its tokens run with the next step, as a chunk.
+FinishReason StepLoop::jump_forward(ActiveRequest& request, int index, RequestOutput* event) {
+  SamplingState& state = *request.states[static_cast<size_t>(index)];
+  if (!state.has_mask()) return FinishReason::kNone;
+  const SeqId id = request.sequences[static_cast<size_t>(index)];
+  const auto left = request.max_output - scheduler_.sequence(id).output_tokens();
+  forced_.clear();
+  state.forced(static_cast<size_t>(left), &forced_);
+  for (const int32_t token : forced_) {
+    if (Status accepted = state.accept(token); !accepted.ok()) {
+      event->error = accepted.error();
+      return FinishReason::kError;
+    }
+    event->ids.push_back(token);
+    const int64_t output = scheduler_.sequence(id).output_tokens() + 1;
+    const FinishReason finish = take_token(request, state, output, event);
+    if (finish != FinishReason::kNone) return finish;
+    scheduler_.append(id, token);
+  }
+  return FinishReason::kNone;
 }
 
 // Requests that want no tokens end with their prompt.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 #include <limits>
+#include <utility>
 
 #include "base/result.h"
 
@@ -46,6 +47,9 @@ SamplingState::SamplingState(const SamplingParams* params, std::span<const int32
     for (const int32_t id : prompt) counts_.add(id, false);
   }
   if (c.mask) mask_ = c.mask->clone();
+  // Log-probabilities want a row for each token; the others may exclude what the mask wants.
+  const bool alone = params->logprobs < 0 && c.allowed_ids.empty() && c.bad_words.empty();
+  if (alone) forced_ = dynamic_cast<ForcedTokens*>(mask_.get());
 }
 
 bool SamplingState::edits_logits(int64_t output_tokens) const {
@@ -100,15 +104,24 @@ void SamplingState::apply_penalties(std::span<float> logits) const {
   }
 }
 
-Status SamplingState::apply_mask(std::span<float> logits) {
-  mask_bits_.resize((logits.size() + 31) / 32);
+void SamplingState::prepare_mask(int64_t vocab_size) {
+  mask_bits_.resize((static_cast<size_t>(vocab_size) + 31) / 32);
+  mask_error_.reset();
+  mask_state_ = MaskState::kReady;
   try {
-    if (!mask_->fill(mask_bits_)) return ok_status();
+    if (!mask_->fill(mask_bits_)) mask_state_ = MaskState::kAllowsAll;
   } catch (const std::exception& e) {
-    return internal_error("the token mask failed: {}", e.what());
+    mask_error_ = internal_error("the token mask failed: {}", e.what());
   } catch (...) {
-    return internal_error("the token mask failed");
+    mask_error_ = internal_error("the token mask failed");
   }
+}
+
+Status SamplingState::apply_mask(std::span<float> logits) {
+  if (mask_state_ == MaskState::kUnknown) prepare_mask(static_cast<int64_t>(logits.size()));
+  const bool allows_all = std::exchange(mask_state_, MaskState::kUnknown) == MaskState::kAllowsAll;
+  if (mask_error_) return *mask_error_;
+  if (allows_all) return ok_status();
   for (size_t i = 0; i < logits.size(); i += 32) {
     const uint32_t word = mask_bits_[i / 32];
     if (word == ~uint32_t{0}) continue;
@@ -120,7 +133,18 @@ Status SamplingState::apply_mask(std::span<float> logits) {
   return ok_status();
 }
 
+void SamplingState::forced(size_t most, std::vector<int32_t>* ids) {
+  if (forced_ == nullptr) return;
+  const size_t before = ids->size();
+  try {
+    forced_->forced(most, ids);
+  } catch (...) {
+    ids->resize(before);  // the next fill() says why
+  }
+}
+
 Status SamplingState::accept(int32_t id) {
+  mask_state_ = MaskState::kUnknown;
   if (has_penalties_) counts_.add(id, true);
   if (!mask_) return ok_status();
   try {

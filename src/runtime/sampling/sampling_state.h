@@ -5,6 +5,7 @@
 // preemptions included: nothing in it is derived from the KV cache.
 #pragma once
 
+#include <ramjet/forced_tokens.h>
 #include <ramjet/request.h>
 
 #include <cstdint>
@@ -45,6 +46,13 @@ class SamplingState {
   /// Applies bias, exclusions, mask and penalties, in that order. `history` is prompt and output.
   /// Errors (this sequence's only): a mask that throws.
   Status edit(std::span<const int32_t> history, int64_t prompt_tokens, std::span<float> logits);
+  /// Computes the mask for the next edit() beforehand, maybe on another thread meanwhile. Its
+  /// error is edit()'s.
+  void prepare_mask(int64_t vocab_size);
+  bool has_mask() const { return mask_ != nullptr; }
+  /// Tokens that need not be sampled: ForcedTokens, where no other control has a say.
+  /// Appends; a mask that throws forces nothing.
+  void forced(size_t most, std::vector<int32_t>* ids);
   /// Takes over a chosen token. An error if the grammar refuses it.
   Status accept(int32_t id);
   /// The grammar is complete: nothing may follow.
@@ -63,6 +71,10 @@ class SamplingState {
   std::span<const int32_t> stop_ids_;
   TokenCounts counts_;  // filled only with penalties
   std::unique_ptr<TokenMask> mask_;
+  ForcedTokens* forced_ = nullptr;  // the mask, if it is one
+  enum class MaskState : uint8_t { kUnknown, kReady, kAllowsAll };
+  MaskState mask_state_ = MaskState::kUnknown;  // of the next token
+  std::optional<Error> mask_error_;
   std::vector<uint32_t> mask_bits_;
 };
 

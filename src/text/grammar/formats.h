@@ -11,7 +11,7 @@
 namespace ramjet::text {
 
 /// Null for a name that the specification does not know: such a format asserts nothing.
-/// Errors: kUnsupported for one of the specification's that is not regular or not implemented.
+/// Errors: kUnsupported for the specification's hostname, idn-hostname and regex.
 Result<std::shared_ptr<const Dfa>> format_language(std::string_view name);
 
 }  // namespace ramjet::text

@@ -1,6 +1,7 @@
 #include "text/grammar/grammar.h"
 
 #include <gtest/gtest.h>
+#include <ramjet/forced_tokens.h>
 
 #include <random>
 
@@ -138,6 +139,24 @@ TEST(Grammar, PiecesArePutTogether) {
   EXPECT_FALSE(accepts(spec::repeat(spec::literal("ab"), 2, 3), "ab"));
 }
 
+/// What is forced must be allowed, and every allowed token must agree with its text.
+void expect_forced(const TokenMask& mask, const TokenTrie& trie,
+                   const std::vector<int32_t>& allowed, size_t* count) {
+  std::vector<int32_t> ids;
+  dynamic_cast<ForcedTokens&>(*mask.clone()).forced(64, &ids);
+  const auto walker = mask.clone();
+  std::string text;
+  for (const int32_t id : ids) {
+    EXPECT_TRUE(walker->accept(id)) << id;
+    text += trie.bytes(id);
+  }
+  for (const int32_t id : text.empty() ? std::vector<int32_t>{} : allowed) {
+    const std::string_view token = trie.bytes(id);
+    EXPECT_TRUE(!token.empty() && text.starts_with(token)) << text << " against " << token;
+  }
+  *count += ids.size();
+}
+
 /// Random walks: at each place the mask must be what trying every token says.
 TEST(TokenMask, EqualsTryingEveryToken) {
   const auto tokenizer = Tokenizer::load("models/demo");
@@ -156,6 +175,7 @@ TEST(TokenMask, EqualsTryingEveryToken) {
       spec::ebnf("root ::= (\"é\" | [a-f] root)+"),
   };
   std::mt19937 random(7);
+  size_t forced = 0;
   for (const std::string& spec : specs) {
     const GrammarPtr grammar = compiled(spec);
     auto mask = make_token_mask(grammar, trie);
@@ -173,6 +193,7 @@ TEST(TokenMask, EqualsTryingEveryToken) {
         }
       }
       ASSERT_FALSE(allowed.empty());
+      expect_forced(**mask, *trie, allowed, &forced);
       const int32_t id = allowed[random() % allowed.size()];
       if (id == end) {
         EXPECT_TRUE(*grammar->generates(text)) << text;
@@ -182,6 +203,32 @@ TEST(TokenMask, EqualsTryingEveryToken) {
       text += (*tokenizer)->token_bytes(id);
     }
   }
+  EXPECT_GT(forced, 10u);
+}
+
+TEST(TokenMask, ForcedTextIsTheTokenizersOwnTokens) {
+  const auto tokenizer = Tokenizer::load("models/demo");
+  if (!tokenizer.ok()) GTEST_SKIP() << tokenizer.error().message;
+  const auto trie = std::make_shared<const TokenTrie>(**tokenizer, (*tokenizer)->vocab_size(),
+                                                      std::vector<int32_t>{0});
+  const auto forced = [&](const std::string& spec) {
+    std::string text;
+    std::vector<int32_t> ids;
+    const auto mask = make_token_mask(compiled(spec), trie);
+    dynamic_cast<ForcedTokens&>(**mask).forced(64, &ids);
+    for (const int32_t id : ids) text += (*tokenizer)->token_bytes(id);
+    return std::pair(ids, text);
+  };
+  const std::string story = "once there was a small house";
+  const auto [ids, text] = forced(spec::literal(story));
+  EXPECT_EQ(text, story);
+  EXPECT_EQ(ids, (*tokenizer)->encode(story, {.add_special_tokens = false}).value());
+  // A token that crosses the end of what is forced stays the model's choice.
+  const auto [head, head_text] = forced(spec::regex("once there wa[sy]+"));
+  EXPECT_TRUE(std::string("once there wa").starts_with(head_text));
+  EXPECT_GE(head_text.size(), 5u) << head_text;
+  EXPECT_TRUE(forced(spec::choice({"\xc3\xa9", "\xc3\xa8"})).second.size() <= 1);
+  EXPECT_TRUE(forced(spec::regex("[ab]c")).first.empty());
 }
 
 }  // namespace

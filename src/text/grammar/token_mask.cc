@@ -1,10 +1,13 @@
 #include "text/grammar/token_mask.h"
 
+#include <ramjet/forced_tokens.h>
+
 #include <algorithm>
 #include <array>
 #include <deque>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <unordered_map>
 
@@ -16,6 +19,7 @@ namespace {
 
 constexpr size_t kMaxStates = 16'384;          // a KiB each
 constexpr size_t kMaxKept = size_t{64} << 20;  // bytes of masks
+constexpr size_t kMaxForced = 256;             // bytes at once
 constexpr int32_t kDead = -1;
 constexpr int32_t kUnknown = -2;
 
@@ -65,6 +69,14 @@ class Masker {
     place.state = states_[static_cast<size_t>(at)].state;
     return true;
   }
+  /// Tokens of the text that must come next.
+  void forced(Place& place, size_t most, std::vector<int32_t>* ids) {
+    const std::lock_guard lock(grammar_->impl().mutex);
+    grammar_->impl().pool.renew();
+    locate(place);
+    const std::vector<int32_t>& all = jump_of(place.id);
+    ids->insert(ids->end(), all.begin(), all.begin() + std::min(most, all.size()));
+  }
   bool accepting(Place& place) {
     const std::lock_guard lock(grammar_->impl().mutex);
     return machine().accepting(*place.state);
@@ -81,6 +93,7 @@ class Masker {
     StatePtr state;
     Steps steps;
     std::vector<uint32_t> mask;
+    std::optional<std::vector<int32_t>> jump;
   };
   Machine& machine() { return grammar_->impl().canonical; }
 
@@ -105,7 +118,7 @@ class Masker {
     }
     const auto id = static_cast<int32_t>(states_.size());
     same.push_back(id);
-    states_.push_back({std::make_shared<const MachineState>(std::move(state)), {}, {}});
+    states_.push_back({std::make_shared<const MachineState>(std::move(state)), {}, {}, {}});
     states_.back().steps.fill(kUnknown);
     return id;
   }
@@ -116,6 +129,57 @@ class Masker {
     const int32_t to = next.empty() ? kDead : intern(std::move(next));
     states_[static_cast<size_t>(id)].steps[byte] = to;
     return to;
+  }
+  /// The byte that must come next, or -1.
+  int only_byte(int32_t id) {
+    const MachineState& state = *states_[static_cast<size_t>(id)].state;
+    const Thread& first = state.front();
+    if (first.kind == Thread::Kind::kString && first.dfa->is_all()) return -1;
+    if (machine().accepting(state)) return -1;
+    int found = -1;
+    for (int byte = 0; byte < 256; ++byte) {
+      if (step(id, static_cast<uint8_t>(byte)) < 0) continue;
+      if (found >= 0) return -1;
+      found = byte;
+    }
+    return found;
+  }
+  /// The tokens of the text that must follow `id`, but for those at its end in whose place one
+  /// could come that goes on beyond it: that choice is the model's.
+  const std::vector<int32_t>& jump_of(int32_t id) {
+    if (!states_[static_cast<size_t>(id)].jump) {
+      std::string text;
+      int32_t end = id;
+      for (int byte; text.size() < kMaxForced && (byte = only_byte(end)) >= 0;) {
+        end = step(end, static_cast<uint8_t>(byte));
+        text += static_cast<char>(byte);
+      }
+      std::vector<int32_t> ids;
+      if (!text.empty()) ids = trie_->split(text);
+      size_t at = 0;
+      for (size_t i = 0; i < ids.size(); ++i) {
+        if (may_cross(std::string_view(text).substr(at), end))
+          ids.resize(i);
+        else
+          at += trie_->bytes(ids[i]).size();
+      }
+      states_[static_cast<size_t>(id)].jump = std::move(ids);
+    }
+    return *states_[static_cast<size_t>(id)].jump;
+  }
+  /// Whether some token is `rest` and more that may follow in state `end`.
+  bool may_cross(std::string_view rest, int32_t end) {
+    const uint32_t node = trie_->find(rest);
+    if (node >= trie_->nodes().size()) return false;
+    bool found = false;
+    walk(
+        *trie_, {node + 1, trie_->nodes()[node].after}, end,
+        [this, &found](int32_t s, uint8_t byte) { return found ? kDead : step(s, byte); },
+        [this, &found](uint32_t i, int32_t) {
+          found |= trie_->nodes()[i].tokens_end > trie_->nodes()[i].tokens_begin;
+          return !found;
+        });
+    return found;
   }
   void add_below(NodeRange range, int32_t from, std::vector<uint32_t>& bits) {
     walk(
@@ -215,7 +279,7 @@ class Masker {
   size_t kept_ = 0;
 };
 
-class GrammarMask final : public TokenMask {
+class GrammarMask final : public TokenMask, public ForcedTokens {
  public:
   GrammarMask(std::shared_ptr<Masker> masker, Masker::Place place)
       : masker_(std::move(masker)), place_(std::move(place)) {}
@@ -243,6 +307,13 @@ class GrammarMask final : public TokenMask {
     }
   }
   bool finished() const override { return ended_ || masker_->complete(place_); }
+  void forced(size_t most, std::vector<int32_t>* ids) override {
+    try {
+      masker_->forced(place_, most, ids);
+    } catch (const Refusal& refusal) {
+      throw std::runtime_error(refusal.error.message);
+    }
+  }
   std::unique_ptr<TokenMask> clone() const override { return std::make_unique<GrammarMask>(*this); }
 
  private:

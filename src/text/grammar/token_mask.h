@@ -28,7 +28,8 @@ struct StringMask {
 class TokenTrie {
  public:
   /// Special tokens and those without bytes are left out: no text is made of them.
-  /// `vocab_size`: ids above, of a model's padded vocabulary, are never allowed.
+  /// `vocab_size`: ids above, of a model's padded vocabulary, are never allowed. The tokenizer must
+  /// outlive the tree.
   TokenTrie(const Tokenizer& tokenizer, int32_t vocab_size, std::vector<int32_t> end_ids);
 
   /// A node of the tree in depth-first order.
@@ -43,12 +44,20 @@ class TokenTrie {
   const std::vector<int32_t>& tokens() const { return tokens_; }
   const std::vector<int32_t>& end_ids() const { return end_ids_; }
   std::string_view bytes(int32_t id) const;
+  /// The tokenizer's own tokens of a text in the middle of another: only those whose bytes are a
+  /// beginning of it.
+  std::vector<int32_t> split(std::string_view text) const;
+  /// The node that these bytes lead to; nodes().size() if there is none.
+  uint32_t find(std::string_view bytes) const;
   /// Of a string that may be anything.
   const StringMask& any_string() const { return any_string_; }
   int32_t vocab_size() const { return vocab_size_; }
   size_t words() const { return (static_cast<size_t>(vocab_size_) + 31) / 32; }
 
  private:
+  size_t longest(std::string_view text, int32_t* id) const;
+
+  const Tokenizer& tokenizer_;
   std::vector<Node> nodes_;
   std::vector<int32_t> tokens_;
   std::vector<int32_t> end_ids_;

@@ -6,7 +6,7 @@
 namespace ramjet::text {
 
 TokenTrie::TokenTrie(const Tokenizer& tokenizer, int32_t vocab_size, std::vector<int32_t> end_ids)
-    : end_ids_(std::move(end_ids)), vocab_size_(vocab_size) {
+    : tokenizer_(tokenizer), end_ids_(std::move(end_ids)), vocab_size_(vocab_size) {
   spans_.resize(static_cast<size_t>(vocab_size));
   std::vector<std::pair<std::string, int32_t>> texts;
   for (int32_t id = 0; id < std::min(vocab_size, tokenizer.vocab_size()); ++id) {
@@ -49,6 +49,60 @@ std::string_view TokenTrie::bytes(int32_t id) const {
   if (id < 0 || id >= vocab_size_) return {};
   const auto [begin, size] = spans_[static_cast<size_t>(id)];
   return std::string_view(pool_).substr(begin, size);
+}
+
+uint32_t TokenTrie::find(std::string_view bytes) const {
+  const auto none = static_cast<uint32_t>(nodes_.size());
+  uint32_t node = none;
+  for (uint32_t i = 0, end = none; !bytes.empty(); bytes.remove_prefix(1)) {
+    while (i < end && nodes_[i].byte != static_cast<uint8_t>(bytes[0])) i = nodes_[i].after;
+    if (i >= end) return none;
+    node = i;
+    end = nodes_[i].after;
+    ++i;
+  }
+  return node;
+}
+
+/// The bytes of the longest token that the text begins with.
+size_t TokenTrie::longest(std::string_view text, int32_t* id) const {
+  size_t length = 0, depth = 0;
+  auto end = static_cast<uint32_t>(nodes_.size());
+  for (uint32_t i = 0; i < end && depth < text.size();) {
+    if (nodes_[i].byte != static_cast<uint8_t>(text[depth])) {
+      i = nodes_[i].after;
+      continue;
+    }
+    ++depth;
+    end = nodes_[i].after;
+    if (nodes_[i].tokens_end > nodes_[i].tokens_begin) {
+      *id = tokens_[nodes_[i].tokens_begin];
+      length = depth;
+    }
+    ++i;
+  }
+  return length;
+}
+
+std::vector<int32_t> TokenTrie::split(std::string_view text) const {
+  const auto encoded =
+      tokenizer_.encode(text, {.add_special_tokens = false, .parse_special = false});
+  if (encoded.ok()) {
+    std::string_view left = text;
+    for (const int32_t id : *encoded) {
+      const std::string_view token = bytes(id);
+      if (token.empty() || !left.starts_with(token)) break;
+      left.remove_prefix(token.size());
+    }
+    if (left.empty()) return *encoded;
+  }
+  // Half a character, or a tokenizer that begins every text with a space.
+  std::vector<int32_t> ids;
+  int32_t id = 0;
+  for (size_t size = 0; (size = longest(text, &id)) > 0; text.remove_prefix(size)) {
+    ids.push_back(id);
+  }
+  return ids;
 }
 
 }  // namespace ramjet::text
