@@ -21,6 +21,7 @@ struct Case {
   bool gated() const { return config.accumulators == 2; }
   bool residual() const { return !config.operands.empty(); }
   std::string kind() const {
+    if (config.rows > 0) return config.slim ? "rows slim" : "rows";
     if (config.segments > 0) return fmt::format("in {}", config.segments);
     if (config.slim && config.parts <= 1) return "slim";
     const std::string pair = config.cluster > 1 ? "x2" : "";
@@ -90,6 +91,32 @@ inline void add_piece_checks(std::vector<Case>& cases, bool cut) {
         add(4, 1, m <= 32);
       }
     }
+  }
+}
+
+/// One small product for each way of the kernels, for a sanitizer.
+inline void add_tiny(std::vector<Case>& cases) {
+  for (const bool fp8 : {false, true}) {
+    const auto add = [&](GemmSm90Config config, int m, bool residual = false) {
+      config.k = 640, config.fp8 = fp8;
+      if (config.n == 0) config.n = 512;
+      cases.push_back(make_case(config, m, false, residual));
+    };
+    add({.block_t = 8, .slim = true}, 1, true);
+    add({.block_t = 8}, 3);
+    add({.block_t = 8, .parts = 2, .slim = true}, 1);
+    add({.n = 2048, .block_t = 8, .parts = 1, .rows = 16, .fragments = false, .slim = true}, 5);
+    add({.n = 4096, .block_t = 16, .parts = 1, .rows = 32, .fragments = false}, 11, true);
+    add({.n = 6144, .block_t = 8, .parts = 1, .rows = 48, .fragments = false}, 9);
+    add({.block_t = 64}, 33);
+    add({.block_t = 64, .parts = 2}, 33, true);
+    add({.block_t = 64, .segments = 2}, 33);
+    add({.block_t = 128, .cluster = 2}, 130, true);
+    add({.block_t = 256, .cluster = 2}, 300);
+    add({.block_t = 256, .cluster = 2, .parts = 1, .store_map = true}, 300);
+    add({.block_t = 256, .cluster = 2, .parts = 1, .pingpong = true}, 600, true);
+    add({.block_t = 256, .parts = 1, .pingpong = true, .store_map = true}, 300);
+    add({.block_t = 64, .parts = 1, .fragments = false}, 33, true);
   }
 }
 
@@ -169,6 +196,29 @@ inline void add_large(std::vector<Case>& cases) {
           config.cluster = cluster;
           cases.push_back(make_case(config, static_cast<int>(size)));
         }
+      }
+    }
+  }
+}
+
+/// Equal shares of rows, beside what they would replace.
+inline void add_rows(std::vector<Case>& cases) {
+  const std::pair<int64_t, int64_t> shapes[] = {{6144, 4096}, {4096, 4096}, {4096, 14336},
+                                                {2048, 1104}, {8192, 8192}, {8192, 28672}};
+  for (const bool fp8 : {true, false}) {
+    for (const auto& [n, k] : shapes) {
+      for (const int m : {1, 3, 8, 13, 20}) {
+        const bool residual = n == 4096, bias = n == 2048;
+        if (m > 1 && n == 8192) continue;
+        GemmSm90Config config = {
+            .n = n, .k = k, .fp8 = fp8, .block_t = best_block(std::min(m, 16))};
+        config.slim = true;
+        if (m <= 16) cases.push_back(make_case(config, m, false, residual, bias));
+        config.fragments = false, config.parts = 1;
+        config.rows = kernels::cuda::gemm_sm90_rows(n);
+        cases.push_back(make_case(config, m, false, residual, bias));
+        config.slim = false;
+        cases.push_back(make_case(config, m, false, residual, bias));
       }
     }
   }

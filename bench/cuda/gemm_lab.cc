@@ -1,7 +1,7 @@
 // The Hopper GEMM checked and timed on a GPU. Usage: gemm_lab [GROUP..] [OUT.json]
-// Groups: check, whole, cut (odd sizes), small, large, steps, cut_steps, engine (products of a
-// model), fixed and equal (K cut at fixed places: the cost; bits of every tile at any batch); fp8
-// leaves out the others.
+// Groups: tiny (a little of everything), check, whole, cut (odd sizes), small, large, steps,
+// cut_steps, rows, engine (products of a model), fixed and equal (K cut at fixed places: the cost;
+// bits of every tile at any batch); fp8 leaves out the others.
 //
 // Each case: fresh random operands made on the device, a naive kernel as the oracle (poisoned
 // outputs, all elements compared), then a graph of launches over weight copies larger than L2.
@@ -16,6 +16,7 @@
 #include "device/cuda/handles.h"
 #include "device/cuda/nvrtc.h"
 #include "gemm_cases.h"
+#include "gemm_oracle.h"
 #include "kernels/cuda/device_sources.h"
 #include "kernels/cuda/gemm_sm90.h"
 #include "lab.h"
@@ -28,69 +29,6 @@ namespace cu = device::cuda;
 using kernels::cuda::GemmSm90Config;
 using lab::Case;
 using lab::take;
-
-const char* const kLabSource = R"CUDA(
-#include "types.cuh"
-__device__ uint32_t mix(uint64_t x) {
-  x ^= x >> 33; x *= 0xff51afd7ed558ccdull; x ^= x >> 33; x *= 0xc4ceb9fe1a85ec53ull; x ^= x >> 33;
-  return (uint32_t)x;
-}
-__device__ float uniform(uint64_t i, uint64_t seed) {
-  return (mix(i * 0x9e3779b97f4a7c15ull + seed) >> 8) * (2.0f / 16777216.0f) - 1.0f;
-}
-extern "C" __global__ void fill_bf16(bf16_t* out, uint64_t n, uint64_t seed, float scale) {
-  for (uint64_t i = blockIdx.x * (uint64_t)blockDim.x + threadIdx.x; i < n; i += (uint64_t)gridDim.x * blockDim.x)
-    out[i] = to_bf16(uniform(i, seed) * scale);
-}
-extern "C" __global__ void fill_e4m3(uint8_t* out, uint64_t n, uint64_t seed, float scale) {
-  for (uint64_t i = blockIdx.x * (uint64_t)blockDim.x + threadIdx.x; i < n; i += (uint64_t)gridDim.x * blockDim.x)
-    out[i] = pack_e4m3(uniform(i, seed) * scale, 0.0f) & 0xff;
-}
-extern "C" __global__ void fill_f32(float* out, uint64_t n, uint64_t seed) {
-  for (uint64_t i = blockIdx.x * (uint64_t)blockDim.x + threadIdx.x; i < n; i += (uint64_t)gridDim.x * blockDim.x)
-    out[i] = 0.75f + 0.25f * uniform(i, seed);
-}
-__device__ float widen(const uint8_t* p, uint64_t i, int fp8) {
-  if (!fp8) return to_float(reinterpret_cast<const bf16_t*>(p)[i]);
-  uint32_t half2;
-  asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(half2) : "h"((uint16_t)p[i]));
-  float f;
-  asm("{.reg .b16 l, h; mov.b32 {l, h}, %1; cvt.f32.f16 %0, l;}" : "=f"(f) : "r"(half2));
-  return f;
-}
-__device__ uint64_t tiled(uint64_t row, uint64_t byte, uint64_t k_bytes) {
-  uint64_t tile = row / 64 * (k_bytes / 128) + byte / 128, r = row % 64, unit = byte % 128 / 16;
-  return (tile * 64 + r) * 128 + (unit ^ (r % 8)) * 16 + byte % 16;
-}
-// y[t, n] naively from the tiled weights; gated pairs rows r and r + 8.
-extern "C" __global__ void oracle(const uint8_t* w, const uint8_t* x, const float* sw, const float* sx,
-                                  const bf16_t* residual, float* y, int n, int k, int tokens, int fp8, int gated, int stride) {
-  int out_n = gated ? n / 2 : n;
-  uint64_t i = blockIdx.x * (uint64_t)blockDim.x + threadIdx.x;
-  if (i >= (uint64_t)out_n * tokens) return;
-  int t = i / out_n, o = i % out_n;
-  int size = fp8 ? 1 : 2;
-  float sums[2] = {0, 0};
-  for (int p = 0; p < 1 + gated; ++p) {
-    int row = gated ? o / 8 * 16 + o % 8 + 8 * p : o;
-    float sum = 0;
-    for (int c = 0; c < k; ++c)
-      sum += widen(w, tiled(row, (uint64_t)c * size, (uint64_t)k * size) / size, fp8) * widen(x, (uint64_t)t * k + c, fp8);
-    sums[p] = fp8 ? sum * sw[gated ? o / 16 * 32 + o % 16 + 16 * p : o] * sx[t] : sum;
-  }
-  float v = gated ? sums[0] / (1.0f + __expf(-sums[0])) * sums[1] : sums[0];
-  y[i] = v + (residual && !gated ? to_float(residual[(uint64_t)t * stride + o]) : 0.0f);
-}
-// max |y - ref|, sum of squares of the difference and of ref, NaN count
-extern "C" __global__ void compare(const bf16_t* y, const float* ref, uint64_t n, double* out) {
-  double d2 = 0, r2 = 0; unsigned bad = 0;
-  for (uint64_t i = blockIdx.x * (uint64_t)blockDim.x + threadIdx.x; i < n; i += (uint64_t)gridDim.x * blockDim.x) {
-    float a = to_float(y[i]), b = ref[i];
-    if (!(a == a)) ++bad; else { d2 += (double)(a - b) * (a - b); r2 += (double)b * b; }
-  }
-  atomicAdd(out, d2); atomicAdd(out + 1, r2); atomicAdd(out + 2, (double)bad);
-}
-)CUDA";
 
 kernels::DeviceModule module_of(const GemmSm90Config& config) {
   kernels::DeviceModule module;
@@ -106,7 +44,7 @@ class Lab {
     cu::NvrtcSource source;
     source.name = "lab";
     source.arch = device_->info().arch();
-    source.source = kLabSource;
+    source.source = lab::kGemmOracle;
     for (const auto& s : kernels::cuda::device_sources())
       source.headers.push_back({s.name, s.text});
     lab_ = take(cu::Module::load(take(cu::nvrtc_compile(source)).cubin));
@@ -209,7 +147,7 @@ class Lab {
     const auto compiled = take(kernels::compile_device_module(module_of(g), "sm_90a"));
     auto module = take(cu::Module::load(compiled.cubin));
     const unsigned shared = gemm_sm90_shared_bytes(g);
-    auto function = take(module.function("gemm_sm90", shared));
+    auto function = take(module.function(gemm_sm90_entry(g).data(), shared));
     const int64_t tiles_t = (c.tokens + g.block_t - 1) / g.block_t;
     const int grid = static_cast<int>(std::min<int64_t>(
         tiles_t * gemm_sm90_blocks_of_tile(g), gemm_sm90_most_blocks(g, info().multiprocessors)));
@@ -221,11 +159,17 @@ class Lab {
     lab::check(tokens.upload(std::as_bytes(std::span(&c.tokens, 1)), 0, stream_));
     lab::check(stream_.synchronize());
     cu::CuTensorMap map = tensor_map(g, x.get(), c.tokens);
+    const auto store = kernels::cuda::gemm_sm90_store_box(g);
+    cu::CuTensorMap output_map =
+        encode(cu::kCuTensorBf16, y.get(), out_n, out_n * 2, c.tokens,
+               {store.features, store.tokens, store.swizzle_bytes == 128 ? 3 : 2});
     const auto launch = [&](int copy) {
       uint64_t weights = w.get() + w_bytes * static_cast<uint64_t>(copy);
       uint64_t pointers[] = {workspace.get(), flags.get(),    tokens.get(), sw.get(),
                              sx.get(),        residual.get(), y.get()};
-      std::vector<void*> params = {&map, &weights};
+      std::vector<void*> params = {&map};
+      if (gemm_sm90_store_map(g)) params.push_back(&output_map);
+      params.push_back(&weights);
       if (g.parts == 0) params.insert(params.end(), {&pointers[0], &pointers[1]});
       params.push_back(&pointers[2]);
       if (g.fp8) params.insert(params.end(), {&pointers[3], &pointers[4]});
@@ -247,9 +191,10 @@ class Lab {
       call("oracle", static_cast<unsigned>((y_count + 255) / 256), w.get(), x.get(), sw.get(),
            sx.get(), c.residual() ? residual.get() : none, reference.get(), static_cast<int>(g.n),
            static_cast<int>(g.k), c.tokens, g.fp8 ? 1 : 0, c.gated() ? 1 : 0,
-           c.residual() && g.operands[0].by_token ? static_cast<int>(out_n) : 0);
+           c.residual() && g.operands[0].by_token ? static_cast<int>(out_n) : 0, 1);
     }
-    call("compare", 1024, y.get(), reference.get(), y_count, sums.get());
+    call("compare", 1024, y.get(), reference.get(), y_count, sums.get(), static_cast<int>(out_n),
+         c.tokens, 1);
     double host[3] = {};
     lab::check(sums.download(std::as_writable_bytes(std::span(host)), 0, stream_));
     lab::check(stream_.synchronize());
@@ -357,23 +302,30 @@ class Lab {
   int failures() const { return failures_; }
 
  private:
+  struct Box {
+    int columns, rows, swizzle = cu::kCuSwizzle128;
+  };
   cu::CuTensorMap tensor_map(const GemmSm90Config& g, uint64_t x, int tokens) {
+    return encode(g.fp8 ? cu::kCuTensorU8 : cu::kCuTensorBf16, x, g.k, g.k * (g.fp8 ? 1 : 2),
+                  tokens, {g.fp8 ? 128 : 64, g.block_t / g.cluster});
+  }
+  cu::CuTensorMap encode(int type, uint64_t base, int64_t columns, int64_t row_bytes, int rows,
+                         const Box& of) {
     cu::CuTensorMap map = {};
-    const uint64_t row_bytes = static_cast<uint64_t>(g.k) * (g.fp8 ? 1 : 2);
-    const uint64_t extents[2] = {static_cast<uint64_t>(g.k), static_cast<uint64_t>(tokens)};
-    const uint64_t strides[1] = {row_bytes};
-    const uint32_t box[2] = {g.fp8 ? 128u : 64u, static_cast<uint32_t>(g.block_t / g.cluster)};
+    const uint64_t extents[2] = {static_cast<uint64_t>(columns), static_cast<uint64_t>(rows)};
+    const uint64_t strides[1] = {static_cast<uint64_t>(row_bytes)};
+    const uint32_t box[2] = {static_cast<uint32_t>(of.columns), static_cast<uint32_t>(of.rows)};
     const uint32_t steps[2] = {1, 1};
     const cu::Driver* d = take(cu::driver());
-    lab::check(cu::check(d->tensor_map_encode(&map, g.fp8 ? cu::kCuTensorU8 : cu::kCuTensorBf16, 2,
-                                              reinterpret_cast<void*>(x), extents, strides, box,
-                                              steps, 0, cu::kCuSwizzle128, 2, 0),
+    lab::check(cu::check(d->tensor_map_encode(&map, type, 2, reinterpret_cast<void*>(base), extents,
+                                              strides, box, steps, 0, of.swizzle, 2, 0),
                          "cuTensorMapEncodeTiled"));
     return map;
   }
 
   template <class F>
   double time_us(F&& launch, int copies) {
+    if (!lab::timed()) return std::nan("");
     constexpr int kLaunches = 24, kRounds = 7;
     lab::check(cu::GraphExec::begin_capture(stream_));
     for (int i = 0; i < kLaunches; ++i) launch(i % copies);
@@ -410,12 +362,16 @@ int run_lab(int argc, char** argv) {
     const std::string_view word = argv[i];
     if (word == "check") {
       lab::add_checks(cases);
+    } else if (word == "tiny") {
+      lab::add_tiny(cases);
     } else if (word == "small") {
       lab::add_small(cases);
     } else if (word == "large") {
       lab::add_large(cases);
     } else if (word == "fixed") {
       lab::add_fixed(cases);
+    } else if (word == "rows") {
+      lab::add_rows(cases);
     } else if (word == "equal") {
       sets = lab::equal_sets();
     } else if (word == "engine") {

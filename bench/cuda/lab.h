@@ -5,9 +5,13 @@
 #include <cstdlib>
 #include <utility>
 
+#include "base/env.h"
 #include "base/result.h"
 
 namespace ramjet::lab {
+
+/// LAB_UNTIMED=1: checks alone, as under a sanitizer.
+inline bool timed() { return !outside_env("LAB_UNTIMED").has_value(); }
 
 inline void check(const Status& status) {
   if (status.ok()) return;

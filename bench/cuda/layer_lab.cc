@@ -81,9 +81,10 @@ struct Node {
 
 struct Tactics {
   const char* label;
-  const char* small;  // qkv, o, down: what follows "sm90.gemm"
-  const char* up;     // what follows "sm90.gemm", the pair's
-  const char* attention;
+  // What follows "sm90.gemm": of qkv, o and down (one name for all, or three), and the pair's.
+  std::vector<std::string> small;
+  std::string up;
+  std::string attention;
 };
 
 class Chain {
@@ -249,8 +250,10 @@ class Chain {
 
   void build(const Tactics& tactics) {
     nodes_.clear(), plans_.clear();
-    const std::string plain = std::string("sm90.gemm") + tactics.small;
-    const std::string pair = std::string("sm90.gemm") + tactics.up;
+    const auto plain = [&](size_t i) {
+      return "sm90.gemm" + tactics.small[std::min(i, tactics.small.size() - 1)];
+    };
+    const std::string pair = "sm90.gemm" + tactics.up;
     const Dim t = Dim::of(0), s = Dim::of(1);
     QkvDesc qkv;
     AttentionDesc& a = qkv.attention;
@@ -261,19 +264,19 @@ class Chain {
     const TensorType starts = {DType::kI32, {Dim::of(1, 1, 1)}}, lengths = {DType::kI32, {s}};
     const TensorType pages = {DType::kI32, {s, pages_}}, rows = {DType::kBf16, {t, kWidth}};
     add_norm("norm", kH);
-    add_matmul("qkv", kQkv, kWidth, 1, kX, kXScale, kWQkv, kSQkv, kQkvOut, plain);
+    add_matmul("qkv", kQkv, kWidth, 1, kX, kXScale, kWQkv, kSQkv, kQkvOut, plain(0));
     add("rope", OpKind::kQkvRopeAppend, qkv,
         {{DType::kBf16, {t, kQkv}}, {DType::kF32, {t, kDim}}, starts, lengths, pages},
         {kQkvOut, kTable, kStarts, kLengths, kPages}, {rows}, {kQ});
     add("attention", OpKind::kPagedAttention, a, {rows, starts, lengths, pages},
         {kQ, kStarts, kLengths, kPages}, {rows}, {kAtt}, tactics.attention);
     add_quantize("quantize", kWidth, kAtt, kAtt8, kAttScale);
-    add_matmul("o", kWidth, kWidth, 1, fp8_ ? kAtt8 : kAtt, kAttScale, kWO, kSO, kH2, plain, kH);
+    add_matmul("o", kWidth, kWidth, 1, fp8_ ? kAtt8 : kAtt, kAttScale, kWO, kSO, kH2, plain(1), kH);
     add_norm("norm2", kH2);
     add_matmul("gate_up", 2 * kHidden, kWidth, 2, kX, kXScale, kWUp, kSUp, kAct, pair);
     add_quantize("quantize2", kHidden, kAct, kAct8, kActScale);
     add_matmul("down", kWidth, kHidden, 1, fp8_ ? kAct8 : kAct, kActScale, kWDown, kSDown, kH,
-               plain, kH2);
+               plain(2), kH2);
     std::vector<kernels::DeviceModule> modules;
     int64_t workspace = 256, flags = 256;
     for (const auto& plan : plans_) {
@@ -401,19 +404,25 @@ int run_lab(int argc, char** argv) {
       const std::string t = batch <= 8 ? "8" : batch <= 16 ? "16" : batch <= 32 ? "32" : "64";
       const std::string stream = "_t" + t + ".v2", stream_pair = "_pair_t" + t + ".v2";
       const std::string slim = "_t" + t + "s.v1", slim_pair = "_pair_t" + t + "s.v1";
-      const char* const runs = "cuda.attention_sm90.v2";
-      const char* const cluster = "cuda.attention_sm90_cluster.v1";
-      std::vector<Tactics> candidates = {{"whole", stream.c_str(), stream_pair.c_str(), runs},
-                                         {"slim", slim.c_str(), slim_pair.c_str(), runs}};
+      const std::string runs = "cuda.attention_sm90.v2";
+      const std::string cluster = "cuda.attention_sm90_cluster.v1";
+      std::vector<Tactics> candidates = {{"whole", {stream}, stream_pair, runs},
+                                         {"slim", {slim}, slim_pair, runs}};
       if (batch <= 8) {
-        candidates.push_back({"whole, cluster", stream.c_str(), stream_pair.c_str(), cluster});
-        candidates.push_back({"slim, cluster", slim.c_str(), slim_pair.c_str(), cluster});
-        candidates.push_back({"whole pair, cl.", slim.c_str(), stream_pair.c_str(), cluster});
+        const std::string rows = "_t8r.v1";
+        candidates = {{"slim", {slim}, slim_pair, cluster},
+                      {"slim, whole pair", {slim}, stream_pair, cluster},
+                      {"o by rows", {slim, rows, slim}, stream_pair, cluster},
+                      {"qkv by rows", {rows, slim, slim}, stream_pair, cluster},
+                      {"down by rows", {slim, slim, rows}, stream_pair, cluster},
+                      {"rows", {rows}, stream_pair, cluster},
+                      {"rows, slim pair", {rows}, slim_pair, cluster},
+                      {"whole", {stream}, stream_pair, cluster}};
       }
       for (const Tactics& tactics : candidates) {
         std::vector<double> marginal;
         const double us = chain.run(tactics, &marginal);
-        std::printf("%s batch %-3d %-14s %7.2f us a layer, 32 layers %.3f ms (floor %.3f):",
+        std::printf("%s batch %-3d %-17s %7.2f us a layer, 32 layers %.3f ms (floor %.3f):",
                     fp8 ? "fp8 " : "bf16", batch, tactics.label, us, us * 0.032,
                     floor_ms(fp8, batch, 1024));
         for (size_t i = 0; i < marginal.size(); ++i) {

@@ -116,7 +116,7 @@ TEST(CostModel, TilesOfTokensFollowTheBatch) {
   EXPECT_EQ(text_of(choose(MatmulCase(28672, 8192).desc())),
             "8 gemm_t8s | 16 gemm_t16s | 32 gemm_t32 | 64 gemm_t64" + large);
   EXPECT_EQ(text_of(choose(MatmulCase(6144, 4096).desc())),
-            "8 gemm_t8s | 16 gemm_t16s | 32 gemm_t32s | 64 gemm_t64 | 128 gemm_t128 | 256 "
+            "8 gemm_t8r | 16 gemm_t16r | 32 gemm_t32s | 64 gemm_t64 | 128 gemm_t128 | 256 "
             "gemm_t128x2w | 384 gemm_t128x2 | 1536 gemm_t256x2 | 2048 gemm_t256x2w | 8192 "
             "gemm_t256x2");
   EXPECT_EQ(text_of(choose(MatmulCase(28672, 4096, 0, DType::kF8E4M3).desc())),

@@ -180,6 +180,37 @@ TEST(GemmEpilogue, OddSizesAndSeveralOutputsCompile) {
   EXPECT_TRUE(result.ok()) << result.error().message;
 }
 
+/// Shares of rows: which, in how many stages, and what the compiler makes of them.
+TEST(GemmRows, CompileWithinTheirBudgets) {
+  EXPECT_EQ(gemm_sm90_rows(6144), 48);
+  EXPECT_EQ(gemm_sm90_rows(4096), 32);
+  EXPECT_EQ(gemm_sm90_rows(8192), 64);
+  EXPECT_EQ(gemm_sm90_rows(28672), 0) << "more than 64 rows";
+  EXPECT_EQ(gemm_sm90_rows(1160), 0) << "no whole shares";
+  if (auto version = device::cuda::nvrtc_version(); !version.ok()) {
+    GTEST_SKIP() << version.error().message;
+  }
+  for (const bool fp8 : {false, true}) {
+    GemmSm90Config config = gemm_config(fp8, fp8 ? 8 : 16, 1);
+    config.fragments = false;
+    config.parts = 1;
+    config.rows = gemm_sm90_rows(config.n);
+    const bool all = gemm_rows_hold_all(config);
+    config.slim = !all;
+    ASSERT_TRUE(config.rows > 0 && gemm_sm90_direct(config));
+    // Rounds of a ring must be the same warps' (device/gemm_rows.cuh).
+    if (!all) EXPECT_EQ(gemm_sm90_stages(config) % 4, 0);
+    EXPECT_LE(gemm_sm90_shared_bytes(config), all ? 227u << 10 : 126u << 10);
+    EXPECT_EQ(gemm_sm90_blocks_of_tile(config) * config.rows, config.n);
+    auto result = compile_gemm(config);
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    const CompileLog used = read_compile_log(result->log);
+    EXPECT_LE(used.registers, 64) << result->log;
+    EXPECT_EQ(used.spill_bytes, 0) << result->log;
+    EXPECT_EQ(result->log.find("serializ"), std::string::npos) << result->log;
+  }
+}
+
 /// Every op is known to the code generator.
 TEST(PointwiseCodegen, AllOpsCompile) {
   if (auto version = device::cuda::nvrtc_version(); !version.ok()) {

@@ -72,7 +72,13 @@ double gemm_sm90_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFact
   const double l2_tbps = kL2TbpsOfUnit * facts.multiprocessors;
   const double memory = op_work(desc, symbols).bytes / facts.tbps;
   const int64_t fetched = kBlockW + (cluster ? tile / 2 : tile);  // rows a k block of a block
-  if (const int64_t parts = tactic.variant >> kGemmPartsShift; parts > 0) {
+  if ((tactic.variant & kGemmRowsBit) != 0) {
+    // Nothing is joined; a second tile of tokens would read W again.
+    constexpr double kSpared = 1.0;
+    const double us = memory * 1e-6 + kLaunchUs - kSpared;
+    return tokens <= tile ? us : 8 * us * static_cast<double>(ceil_div(tokens, tile));
+  }
+  if (const int64_t parts = tactic.variant >> kGemmPartsShift & kGemmPartsMask; parts > 0) {
     const int64_t pieces = blocks / k_blocks * parts;
     double us =
         gemm_sm90_pieces_us({tile, parts, cluster ? 2 * parts : parts, pieces,

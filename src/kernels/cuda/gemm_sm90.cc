@@ -10,9 +10,10 @@ namespace {
 
 constexpr int kBlockW = 128;
 constexpr int kRowBytes = 128;
+constexpr int kRowsSlack = 64 * kRowBytes;
 constexpr int kSharedLimit = 227 << 10, kSlimShared = 126 << 10, kMoreThanHalf = 116 << 10;
 
-int stage_bytes(const GemmSm90Config& c) { return (kBlockW + c.block_t) * kRowBytes; }
+int stage_bytes(const GemmSm90Config& c) { return (gemm_sm90_block_w(c) + c.block_t) * kRowBytes; }
 
 /// Tokens that one block of a tile finishes.
 int owned_tokens(const GemmSm90Config& c) {
@@ -26,11 +27,12 @@ bool has_matrix(const GemmSm90Config& c) {
 
 /// Tokens that go through shared memory at a time. Smaller chunks of an operand come earlier.
 int chunk_tokens(const GemmSm90Config& c) {
-  if (gemm_sm90_fragments(c)) return std::min(owned_tokens(c), has_matrix(c) ? 32 : 64);
+  const bool small = has_matrix(c) || c.pingpong;  // a stage more is worth more
+  if (gemm_sm90_fragments(c)) return std::min(owned_tokens(c), small ? 32 : 64);
   return std::min(owned_tokens(c), c.slim || c.parts > 1 ? 16 : 32);
 }
 int chunk_buffers(const GemmSm90Config& c) {
-  return std::min(owned_tokens(c) / chunk_tokens(c), has_matrix(c) ? 4 : 2);
+  return std::min(owned_tokens(c) / chunk_tokens(c), has_matrix(c) && !c.pingpong ? 4 : 2);
 }
 
 int store_bytes(const GemmSm90Config& c) {
@@ -272,6 +274,32 @@ bool gemm_sm90_direct(const GemmSm90Config& c) {
          (c.accumulators == 1 || c.block_t <= 32) && c.parts <= 1;
 }
 
+int gemm_sm90_rows(int64_t n) {
+  constexpr int64_t kBlocks = 132, kFewBlocks = 100;
+  for (int rows = 16; rows <= 64; rows += 16) {
+    if (n % rows != 0 || n / rows > kBlocks) continue;
+    return n / rows >= kFewBlocks ? rows : 0;
+  }
+  return 0;
+}
+
+bool gemm_rows_hold_all(const GemmSm90Config& config) {
+  GemmSm90Config whole = config;
+  whole.slim = false;
+  return gemm_sm90_stages(whole) == k_blocks(config);
+}
+
+int gemm_sm90_block_w(const GemmSm90Config& c) { return c.pingpong ? kBlockW / 2 : kBlockW; }
+
+bool gemm_sm90_store_map(const GemmSm90Config& c) {
+  return c.store_map && gemm_sm90_fragments(c) && !has_matrix(c) && owned_tokens(c) == 256;
+}
+
+GemmStoreBox gemm_sm90_store_box(const GemmSm90Config& c) {
+  const int features = 64 / c.accumulators;
+  return {features, chunk_tokens(c), features * 2};
+}
+
 int gemm_sm90_segments(int64_t n, int64_t k, bool fp8) {
   constexpr int64_t kBlocks = 132, kMost = 8, kLeastRun = 4;  // k blocks
   constexpr int64_t kJoin = 3;                                // of sums, in the time of k blocks
@@ -288,15 +316,31 @@ int gemm_sm90_segments(int64_t n, int64_t k, bool fp8) {
 
 int gemm_sm90_stages(const GemmSm90Config& config) {
   if (config.stages > 0) return config.stages;
+  if (config.rows > 0) {
+    const int room = (config.slim ? kSlimShared : kSharedLimit) - kRowsSlack;
+    const int64_t most = room / ((config.rows + config.block_t) * kRowBytes + 16);
+    // A stage is always filled by the same warp and emptied by the same warpgroup.
+    return static_cast<int>(k_blocks(config) <= most ? k_blocks(config) : most / 4 * 4);
+  }
   const int limit = config.slim ? kSlimShared : kSharedLimit;
   const int rest = limit - store_bytes(config) - exchange_bytes(config) - 256;
   return std::min(12, rest / stage_bytes(config));
 }
 
-unsigned gemm_sm90_threads(const GemmSm90Config& config) { return config.slim ? 288 : 384; }
+std::string_view gemm_sm90_entry(const GemmSm90Config& config) {
+  return config.rows > 0 ? "gemm_rows" : "gemm_sm90";
+}
+
+unsigned gemm_sm90_threads(const GemmSm90Config& config) {
+  return config.slim && config.rows == 0 ? 288 : 384;
+}
 
 unsigned gemm_sm90_shared_bytes(const GemmSm90Config& config) {
   const int stages = gemm_sm90_stages(config);
+  if (config.rows > 0) {
+    const int bytes = stages * ((config.rows + config.block_t) * kRowBytes + 16) + kRowsSlack;
+    return static_cast<unsigned>(std::max(bytes, kMoreThanHalf));
+  }
   const int barriers = (stages * 16 + 8 + 127) / 128 * 128;
   const int bytes =
       stages * stage_bytes(config) + store_bytes(config) + barriers + exchange_bytes(config);
@@ -311,7 +355,8 @@ int64_t gemm_sm90_workspace_bytes(const GemmSm90Config& config, int blocks) {
 
 int64_t gemm_sm90_blocks_of_tile(const GemmSm90Config& config) {
   constexpr int64_t kLeastRun = 4;  // k blocks: shorter runs cost more to join than they save
-  const int64_t tiles = ceil_div(config.n, int64_t{kBlockW} * config.cluster);
+  if (config.rows > 0) return config.n / config.rows;
+  const int64_t tiles = ceil_div(config.n, int64_t{gemm_sm90_block_w(config)} * config.cluster);
   if (config.parts > 0) return tiles * config.cluster * config.parts;
   if (config.segments > 0) return tiles * config.segments * config.cluster;
   return std::max<int64_t>(1, tiles * k_blocks(config) / kLeastRun) * config.cluster;
@@ -320,7 +365,7 @@ int64_t gemm_sm90_blocks_of_tile(const GemmSm90Config& config) {
 int64_t gemm_sm90_most_blocks(const GemmSm90Config& config, int multiprocessors) {
   constexpr int64_t kAny = int64_t{1} << 30;
   const int64_t together = gemm_sm90_cluster(config);
-  if (config.parts > 1) return kAny / together * together;
+  if (config.parts > 1 || config.rows > 0) return kAny / together * together;
   return multiprocessors / config.cluster * config.cluster;
 }
 
@@ -333,15 +378,20 @@ std::string gemm_sm90_source(const GemmSm90Config& c) {
   if (program.empty()) program = {.num_inputs = 1, .instrs = {}, .outputs = {0}};
   const bool fixed = c.fixed_tokens >= 0;
   const std::string tokens =
-      fixed ? fmt::format("#define TOKENS_PARAMETER\n#define TOKENS_VALUE {}\n", c.fixed_tokens)
-            : "#define TOKENS_PARAMETER , const int* tokens\n#define TOKENS_VALUE *tokens\n";
+      fixed ? fmt::format(
+                  "#define TOKENS_PARAMETER\n#define TOKENS_VALUE {0}\n"
+                  "#define TOKENS_POINTER nullptr, {0}\n",
+                  c.fixed_tokens)
+            : "#define TOKENS_PARAMETER , const int* tokens\n#define TOKENS_VALUE *tokens\n"
+              "#define TOKENS_POINTER tokens, 0\n";
   const std::string sums = c.parts > 0
                                ? "#define SUMS_PARAMETERS\n#define SUMS_VALUES nullptr, nullptr\n"
                                : "#define SUMS_PARAMETERS , float* partials, uint32_t* flags\n"
                                  "#define SUMS_VALUES partials, flags\n";
   return "#include \"hopper.cuh\"\n#include \"pointwise.cuh\"\n" + tokens + sums +
          wgmma_product(c.block_t, c.fp8) + pointwise_function(program, "epilogue_program") +
-         epilogue_struct(c) + epilogue_functions(c) + "#include \"gemm_sm90.cuh\"\n";
+         epilogue_struct(c) + epilogue_functions(c) +
+         fmt::format("#include \"{}.cuh\"\n", gemm_sm90_entry(c));
 }
 
 std::vector<std::string> gemm_sm90_defines(const GemmSm90Config& c) {
@@ -358,7 +408,10 @@ std::vector<std::string> gemm_sm90_defines(const GemmSm90Config& c) {
           fmt::format("GROUP_T={}", c.group_t),
           fmt::format("CLUSTER={}", c.cluster),
           fmt::format("PARTS={}", c.parts),
+          fmt::format("ROWS={}", c.rows),
           fmt::format("SLIM={}", c.slim ? 1 : 0),
+          fmt::format("PINGPONG={}", c.pingpong ? 1 : 0),
+          fmt::format("STORE_MAP={}", gemm_sm90_store_map(c) ? 1 : 0),
           fmt::format("SEGMENTS={}", c.segments),
           fmt::format("DIRECT={}", gemm_sm90_direct(c) ? 1 : 0),
           fmt::format("DIRECT_MATRIX={}", gemm_sm90_direct(c) && has_matrix(c) ? 1 : 0),

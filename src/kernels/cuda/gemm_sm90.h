@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <ramjet/dtype.h>
@@ -17,8 +18,9 @@ namespace ramjet::kernels::cuda {
 
 /// Parts of Tactic::variant.
 inline constexpr int kGemmTileMask = 0xffff, kGemmSlimBit = 1 << 16, kGemmClusterBit = 1 << 17,
-                     kGemmFixedBit = 1 << 18;
-inline constexpr int kGemmPartsShift = 20;  // GemmSm90Config::parts from here on
+                     kGemmFixedBit = 1 << 18, kGemmRowsBit = 1 << 19;
+inline constexpr int kGemmPartsShift = 20, kGemmPartsMask = 15;  // GemmSm90Config::parts
+inline constexpr int kGemmTurnsBit = 1 << 24, kGemmStoreBit = 1 << 25;
 
 /// An operand of the epilogue: [T, N], [N], [T, 1] or one element.
 struct GemmOperand {
@@ -36,6 +38,9 @@ struct GemmSm90Config {
   int group_t = 8;            // token tiles that share weights in L2
   int cluster = 1;            // 2: pairs of blocks share tokens
   int parts = 0;              // 0: stream-K; 1: whole tiles; 2, 4 or 8: each cut into so many
+  int rows = 0;               // of a block, over all of K: device/gemm_rows.cuh; tiles of 8 or 16
+  bool pingpong = false;      // whole tiles of 64 rows by one warpgroup each, in turn
+  bool store_map = false;     // results leave by tensor map, where chunks are whole
   bool fragments = true;      // the epilogue in the sums' own layout, where it fits
   bool slim = false;          // leaves room for other kernels' blocks; tiles of at most 64 tokens
   int segments = 0;           // that K is cut into at fixed places; 0: cut anywhere
@@ -52,12 +57,27 @@ bool gemm_sm90_fragments(const GemmSm90Config& config);
 /// Whether the epilogue runs on the accumulators as they lie: its operands are a feature's, and of
 /// at most 16 tokens one [T, N] of bf16. Pairs of many tokens are slower so.
 bool gemm_sm90_direct(const GemmSm90Config& config);
+/// Whether results leave by a tensor map of the output: boxes of gemm_sm90_store_box().
+bool gemm_sm90_store_map(const GemmSm90Config& config);
+struct GemmStoreBox {
+  int features = 64, tokens = 64;
+  int swizzle_bytes = 128;
+};
+GemmStoreBox gemm_sm90_store_box(const GemmSm90Config& config);
+/// Rows of W in a block's tile.
+int gemm_sm90_block_w(const GemmSm90Config& config);
+/// GemmSm90Config::rows for so many rows of W on 132 multiprocessors; 0 if equal shares fill them
+/// badly.
+int gemm_sm90_rows(int64_t n);
+/// Whether a block that is not slim has a stage for each k block of its rows.
+bool gemm_rows_hold_all(const GemmSm90Config& config);
 /// Segments for a product of this shape on any GPU: what fills 132 multiprocessors at few tokens.
 /// Tiles of 256 tokens, and slim ones of 32 or 64, take one alone for want of registers.
 int gemm_sm90_segments(int64_t n, int64_t k, bool fp8);
 
 /// Stages that fit beside the store buffer, at most 12.
 int gemm_sm90_stages(const GemmSm90Config& config);
+std::string_view gemm_sm90_entry(const GemmSm90Config& config);
 unsigned gemm_sm90_threads(const GemmSm90Config& config);
 unsigned gemm_sm90_shared_bytes(const GemmSm90Config& config);
 /// Bytes of partial sums for a grid of `blocks`; each has two flag words beside.

@@ -139,7 +139,16 @@ GemmSm90Config config_of(const OpDesc& desc, const Tactic& tactic, const DeviceF
   config.block_t = tactic.variant & kGemmTileMask;
   if ((tactic.variant & kGemmClusterBit) != 0) config.cluster = 2;
   if ((tactic.variant & kGemmSlimBit) != 0) config.slim = true;
-  config.parts = tactic.variant >> kGemmPartsShift;
+  config.parts = tactic.variant >> kGemmPartsShift & kGemmPartsMask;
+  config.pingpong = (tactic.variant & kGemmTurnsBit) != 0;
+  config.store_map = (tactic.variant & kGemmStoreBit) != 0;
+  if ((tactic.variant & kGemmRowsBit) != 0) {
+    config.rows = gemm_sm90_rows(config.n);
+    config.fragments = false;
+    // A share that fits as a whole is asked for before the kernel ahead is done; else what lies
+    // beside matters more.
+    config.slim = !gemm_rows_hold_all(config);
+  }
   if ((tactic.variant & kGemmFixedBit) != 0) config.segments = segments_of(desc);
   config.accumulators = static_cast<int>(matmul.accumulators);
   const Dim& rows = desc.inputs[0].dims[0];
@@ -159,13 +168,15 @@ DeviceLaunch launch_of(const OpDesc& desc, const GemmSm90Config& config, int mul
   const Dim rows = desc.inputs[0].dims[0];
   const int64_t element = config.fp8 ? 1 : 2;
   DeviceLaunch launch;
-  launch.entry = "gemm_sm90";
+  launch.entry = gemm_sm90_entry(config);
   launch.grid[0] = LaunchExtent::ceil(rows, config.block_t, gemm_sm90_blocks_of_tile(config),
                                       gemm_sm90_most_blocks(config, multiprocessors));
   launch.block = gemm_sm90_threads(config);
   launch.cluster = gemm_sm90_cluster(config);
   launch.shared_bytes = gemm_sm90_shared_bytes(config);
-  launch.args = {LaunchArg::tensor_map(0), LaunchArg::input(1)};
+  launch.args = {LaunchArg::tensor_map(0)};
+  if (gemm_sm90_store_map(config)) launch.args.push_back(LaunchArg::tensor_map(1));
+  launch.args.push_back(LaunchArg::input(1));
   if (config.parts == 0) {
     launch.args.insert(launch.args.end(), {LaunchArg::workspace(), LaunchArg::flags()});
   }
@@ -182,6 +193,16 @@ DeviceLaunch launch_of(const OpDesc& desc, const GemmSm90Config& config, int mul
                   .strides = {config.k * element},
                   .box = {kRowBytes / element, config.block_t / config.cluster},
                   .swizzle_bytes = 128}};
+  if (gemm_sm90_store_map(config)) {
+    const GemmStoreBox box = gemm_sm90_store_box(config);
+    const int64_t features = config.n / config.accumulators;
+    launch.maps.push_back({.base = LaunchArg::output(0),
+                           .dtype = DType::kBf16,
+                           .extents = {features, rows},
+                           .strides = {features * 2},
+                           .box = {box.features, box.tokens},
+                           .swizzle_bytes = box.swizzle_bytes});
+  }
   return launch;
 }
 
@@ -247,6 +268,24 @@ constexpr Tactic parts_cluster(std::string_view name, int priority) {
   return made;
 }
 
+/// Equal shares of rows, one a block: operands as the epilogue on accumulators takes them.
+template <int kBlockT>
+bool supports_rows(const OpDesc& desc) {
+  if (!supports<1, kBlockT>(desc) || gemm_sm90_rows(desc.inputs[1].dims[0].offset) == 0) {
+    return false;
+  }
+  Tactic tactic;
+  tactic.variant = kBlockT | 1 << kGemmPartsShift | kGemmRowsBit;
+  return gemm_sm90_direct(config_of(desc, tactic, DeviceFacts{}));
+}
+template <int kBlockT>
+constexpr Tactic rows_tactic(std::string_view name, int priority) {
+  Tactic made = tactic<1, kBlockT>(name, priority);
+  made.supports = supports_rows<kBlockT>;
+  made.variant |= 1 << kGemmPartsShift | kGemmRowsBit;
+  return made;
+}
+
 /// The same with K cut at fixed places: all of these give the same bits.
 constexpr Tactic fix(Tactic made, bool (*supports)(const OpDesc&)) {
   made.supports = supports;
@@ -294,6 +333,8 @@ constexpr Tactic kTactics[] = {
     parts_tactic<1, 128, 2>("sm90.gemm_t128c2.v1", 37),
     parts_cluster<1, 128, 1>("sm90.gemm_t128x2w.v1", 44),
     parts_cluster<1, 256, 1>("sm90.gemm_t256x2w.v1", 45),
+    rows_tactic<8>("sm90.gemm_t8r.v1", 35),
+    rows_tactic<16>("sm90.gemm_t16r.v1", 34),
     tactic<2, 8>("sm90.gemm_pair_t8.v2", 50),
     tactic<2, 16>("sm90.gemm_pair_t16.v2", 51),
     tactic<2, 32>("sm90.gemm_pair_t32.v2", 52),

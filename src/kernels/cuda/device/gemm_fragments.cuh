@@ -8,7 +8,8 @@
 // that it has itself read, and a buffer is written again after a barrier that follows all reads.
 //
 // Given by the host beside what gemm_sm90.cuh names: FRAGMENT_T, FRAGMENT_BUFFERS,
-// FRAGMENT_MATRIX (epilogue_matrix() is there), struct EpilogueFeature, epilogue_feature(),
+// FRAGMENT_MATRIX (epilogue_matrix() is there), STORE_MAP (whole chunks leave by the copy engine;
+// not beside a matrix), struct EpilogueFeature, epilogue_feature(),
 // epilogue_value(). Included by gemm_sm90.cuh, after its constants.
 #pragma once
 
@@ -18,6 +19,7 @@ constexpr int kUnits = kGroupW / 8;  // of 16 bytes, in a staged row
 constexpr int kStagedRow = kGroupW * 2;
 constexpr int kStagedChunk = FRAGMENT_T * kStagedRow;
 constexpr int kFeaturesOfThread = 2 / ACCUMULATORS;
+static_assert(!STORE_MAP || !FRAGMENT_MATRIX, "staging rows are the copy engine's for a while");
 static_assert(FRAGMENT_T % 16 == 0 && kOwnedT % FRAGMENT_T == 0, "whole steps, whole chunks");
 
 /// A warpgroup's staging and the place of its tile in the result.
@@ -134,16 +136,28 @@ __device__ __forceinline__ void store_fragments(
                      ? Fragments::offset(lane % 16, warp)
                      : Fragments::offset(lane / 16 * 8 + lane % 8, warp * 2 + lane / 8 % 2);
   copy_async_wait<FRAGMENT_BUFFERS - 1>();
-  named_barrier(barrier, 128);
+  if (!STORE_MAP) named_barrier(barrier, 128);
 #pragma unroll
   for (int chunk = 0; chunk < kChunks; ++chunk) {
     const int token = chunk * FRAGMENT_T;
     if (f.first_token + token >= g.tokens) break;
     uint8_t* staged = f.chunk(chunk);
+#if STORE_MAP
+    if (f.thread == 0) bulk_store_wait_read<FRAGMENT_BUFFERS - 1>();
+    named_barrier(barrier, 128);
+#endif
 #pragma unroll
     for (int t = 0; t < FRAGMENT_T; t += 16) {
       stage_tokens(g, f, features, acc + (token + t) / 2, token + t, staged + at + t * kStagedRow);
     }
+#if STORE_MAP
+    fence_async_copies();
+    named_barrier(barrier, 128);
+    if (f.thread == 0) {
+      tensor_store_2d(g.output_map, staged, f.first_feature, f.first_token + token);
+      bulk_store_commit();
+    }
+#else
     copy_async_wait<(FRAGMENT_BUFFERS > 2 ? FRAGMENT_BUFFERS - 2 : 0)>();
     named_barrier(barrier, 128);
 #pragma unroll
@@ -157,5 +171,6 @@ __device__ __forceinline__ void store_fragments(
     }
     if (chunk + FRAGMENT_BUFFERS < kChunks) fetch_matrix(g, f, chunk + FRAGMENT_BUFFERS);
     copy_async_commit();
+#endif
   }
 }

@@ -18,6 +18,9 @@
 // With SEGMENTS > 0 a tile is cut at SEGMENTS - 1 fixed places of K and nowhere else. Each segment
 // is summed from zero and segments are added in order, by whichever blocks hold them, so that an
 // element is the same sum for any number of tokens, any tile and any grid.
+// With PINGPONG a tile has 64 rows of W and is one warpgroup's; the two take turns, so that one
+// stores while the other multiplies. A warpgroup looks at the ring once the other has seen the last
+// stage of its tile: parities tell neighbouring rounds apart, no more.
 // With CLUSTER = 2 a pair of blocks works on two neighbouring tiles of W over the same tokens: each
 // fetches half of X's tile for both, for a large product asks more of L2 than it has.
 //
@@ -30,17 +33,18 @@
 // before the product; bf16 goes through shared memory only to be transposed.
 //
 // Given by the host before this file: GEMM_N, GEMM_K, GEMM_FP8, BLOCK_T, CHUNK_T, STAGES,
-// ACCUMULATORS, GROUP_T, CLUSTER, PARTS (0: stream-K), SEGMENTS, SLIM, DIRECT, FRAGMENTS (see
-// gemm_fragments.cuh); wgmma_product() for 64 x BLOCK_T; struct Epilogue with epilogue_store() or,
-// if DIRECT, WeightScales, FeatureValues and their functions (with DIRECT_MATRIX epilogue_matrix()
-// too); its EPILOGUE_PARAMETERS and EPILOGUE_VALUES; TOKENS_PARAMETER, TOKENS_VALUE;
-// SUMS_PARAMETERS and SUMS_VALUES, where blocks leave sums in the workspace.
+// ACCUMULATORS, GROUP_T, CLUSTER, PARTS (0: stream-K), SEGMENTS, SLIM, PINGPONG, DIRECT, FRAGMENTS,
+// STORE_MAP (see gemm_fragments.cuh); wgmma_product() for 64 x BLOCK_T; struct Epilogue with
+// epilogue_store() or, if DIRECT, WeightScales, FeatureValues and their functions (with
+// DIRECT_MATRIX epilogue_matrix() too); its EPILOGUE_PARAMETERS and EPILOGUE_VALUES;
+// TOKENS_PARAMETER, TOKENS_VALUE; SUMS_PARAMETERS and SUMS_VALUES, where blocks leave sums in the
+// workspace.
 #pragma once
 
 #include "hopper.cuh"
 #include "pointwise.cuh"
 
-constexpr int kBlockW = 128;
+constexpr int kBlockW = PINGPONG ? 64 : 128;
 constexpr int kRowBytes = 128;  // of K, in a tile
 constexpr int kElementBytes = GEMM_FP8 ? 1 : 2;
 constexpr int kBlockK = kRowBytes / kElementBytes;
@@ -60,7 +64,7 @@ constexpr int kStoreFloats = ACCUMULATORS * kChunkT * kStoreStride;  // of a war
 constexpr int kDirectStride = kGroupW * 2 + 16;        // bytes of a token; padded as above
 constexpr int kDirectBytes = kChunkT * kDirectStride;  // of one of a warpgroup's two buffers
 constexpr int kTilesW = (GEMM_N + kBlockW - 1) / kBlockW / CLUSTER;  // of a cluster
-constexpr int kStageW = 2 * kTileBytes;
+constexpr int kStageW = kBlockW * kRowBytes;
 constexpr int kStageX = BLOCK_T * kRowBytes;
 constexpr int kMathThreads = 256;
 // Registers are handed over by warpgroups, where they are.
@@ -79,6 +83,7 @@ constexpr int kStoreBytes = 2 * kGroupStoreBytes;
 constexpr int kBarrierBytes = (STAGES * 16 + 8 + 127) / 128 * 128;
 constexpr int kExchangeBytes = PARTS > 1 ? (PARTS - 1) * kBlockW* kOwnedT * 4 : 0;
 static_assert(kKBlocks >= PARTS, "every part has a k block");
+static_assert(!PINGPONG || PARTS == 1, "warpgroups take whole tiles in turn");
 static_assert((GEMM_N + kBlockW - 1) / kBlockW % CLUSTER == 0, "every block has a tile");
 
 struct GemmArguments {
@@ -87,6 +92,7 @@ struct GemmArguments {
   uint32_t* flags;  // [grid, 2], zero between launches
   int tokens;
   Epilogue epilogue;
+  const void* output_map = nullptr;  // of output0, where STORE_MAP
 };
 
 #if FRAGMENTS
@@ -98,6 +104,12 @@ struct Ring {
   uint32_t phase = 0;
   __device__ __forceinline__ void advance() {
     if (++stage == STAGES) stage = 0, phase ^= 1;
+  }
+  /// Past a tile of the other warpgroup.
+  __device__ __forceinline__ void skip_tile() {
+    stage += kKBlocks;
+    phase ^= stage / STAGES % 2;
+    stage %= STAGES;
   }
 };
 
@@ -204,8 +216,8 @@ struct Pieces {
 __device__ __forceinline__ void load_weights(const GemmArguments& g, uint8_t* stage, int w, int k,
                                              uint64_t* full, uint64_t policy) {
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int64_t tile = static_cast<int64_t>(w * 2 + half) * kKBlocks + k;
+  for (int half = 0; half < kBlockW / 64; ++half) {
+    const int64_t tile = static_cast<int64_t>(w * (kBlockW / 64) + half) * kKBlocks + k;
     bulk_load(stage + half * kTileBytes, g.weights + tile * kTileBytes, kTileBytes, full, policy);
   }
 }
@@ -518,7 +530,7 @@ struct TileEpilogue {
 /// The products of a run of k blocks.
 __device__ __forceinline__ void multiply(float (&acc)[BLOCK_T / 2], Ring& ring, int steps,
                                          const Shared& shared, int thread) {
-  const int group = thread / 128;
+  const int group = PINGPONG ? 0 : thread / 128;
   int previous = -1;
   for (int k = 0; k < steps; ++k, ring.advance()) {
     barrier_wait(&shared.full[ring.stage], ring.phase);
@@ -533,6 +545,7 @@ __device__ __forceinline__ void multiply(float (&acc)[BLOCK_T / 2], Ring& ring, 
     }
     wgmma_commit();
     wgmma_hold(acc);
+    if (PINGPONG && k + 1 == steps) named_barrier_arrive(4 - thread / 128, kMathThreads);
     // The product before this one is done: its stage may be filled again.
     wgmma_wait<1>();
     if (previous >= 0) release(&shared.empty[previous], thread);
@@ -585,13 +598,17 @@ __device__ void consume(const GemmArguments& g, const Shared& shared, int tiles_
   Ring ring;
   Pieces p(tiles, blockIdx.x / CLUSTER, gridDim.x / CLUSTER);
   const auto row_of = [&](const Tile& tile) {
-    return (tile.w * CLUSTER + rank) * kBlockW + thread / 128 * 64;
+    return (tile.w * CLUSTER + rank) * kBlockW + (PINGPONG ? 0 : thread / 128 * 64);
   };
   TileEpilogue epilogue;
   epilogue.store = shared.store;
+  const auto pass = [&] {
+    if (PINGPONG) p.next(), ring.skip_tile();
+  };
+  if (thread >= 128) pass();
   if (p.valid()) epilogue.ask_weights(g, row_of(tile_at(p.tile, tiles_t)), thread);
   wait_dependencies();
-  for (bool again = false; p.valid(); p.next(), again = true) {
+  for (bool again = false; p.valid(); p.next(), pass(), again = true) {
     if (PARTS == 0 && p.last() < kTileUnits) {
       sum_piece(g, p, ring, shared, tiles, rank, acc);
       continue;
@@ -600,6 +617,7 @@ __device__ void consume(const GemmArguments& g, const Shared& shared, int tiles_
     const int token = tile.t * BLOCK_T + part_of_tile() * kOwnedT;
     if (again) epilogue.ask_weights(g, row_of(tile), thread);
     epilogue.ask(g, row_of(tile), token, thread);
+    if (PINGPONG && (again || thread >= 128)) named_barrier(3 + thread / 128, kMathThreads);
     sum_piece(g, p, ring, shared, tiles, rank, acc);
     if (PARTS > 1 && !join_parts(acc, shared.exchange, shared.joined, rank, thread)) continue;
     if (PARTS == 0 && SEGMENTS <= 1 && p.first() > 0) gather(g, acc, p, tiles, thread, rank);
@@ -609,8 +627,15 @@ __device__ void consume(const GemmArguments& g, const Shared& shared, int tiles_
 
 extern "C" __global__ void __launch_bounds__(kThreads, SLIM ? 2 : 1)
     gemm_sm90(const __grid_constant__ TensorMap map,
+#if STORE_MAP
+              const __grid_constant__ TensorMap output_map,
+#endif
               const uint8_t* weights SUMS_PARAMETERS TOKENS_PARAMETER EPILOGUE_PARAMETERS) {
+#if STORE_MAP
+  const GemmArguments g = {weights, SUMS_VALUES, TOKENS_VALUE, EPILOGUE_VALUES, &output_map};
+#else
   const GemmArguments g = {weights, SUMS_VALUES, TOKENS_VALUE, EPILOGUE_VALUES};
+#endif
   const Shared shared = shared_memory();
   uint64_t *full = shared.full, *empty = shared.empty, *joined = shared.joined;
   const int tiles_t = (g.tokens + BLOCK_T - 1) / BLOCK_T;
@@ -618,7 +643,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, SLIM ? 2 : 1)
   if (threadIdx.x == 0) {
     for (int i = 0; i < STAGES; ++i) {
       barrier_init(&full[i], 1);
-      barrier_init(&empty[i], CLUSTER * kMathThreads / 32);
+      barrier_init(&empty[i], CLUSTER * kMathThreads / 32 / (PINGPONG ? 2 : 1));
     }
     if (PARTS > 1) barrier_init(joined, 1);
     barrier_init_fence();
@@ -638,6 +663,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, SLIM ? 2 : 1)
     if (!SLIM) registers_take<224>();
     consume(g, shared, tiles_t, rank);
   }
-  // A block's memory stays until the others of its cluster have done with it.
+  // A block's memory stays until the others of its cluster, and copies, have done with it.
+  if (STORE_MAP && threadIdx.x < kMathThreads && threadIdx.x % 128 == 0) bulk_store_wait();
   if (CLUSTER > 1) cluster_sync();
 }
