@@ -31,7 +31,9 @@ if(RAMJET_SANITIZE)
   add_link_options(-fsanitize=${RAMJET_SANITIZE})
 endif()
 if(RAMJET_FUZZ)
-  add_compile_options(-fsanitize=fuzzer-no-link)
+  # With counts of lines: the run that looks for faults is the one that says what it covered.
+  add_compile_options(-fsanitize=fuzzer-no-link -fprofile-instr-generate -fcoverage-mapping)
+  add_link_options(-fprofile-instr-generate)
 endif()
 
 find_program(RAMJET_CCACHE ccache)

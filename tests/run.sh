@@ -161,6 +161,16 @@ if [ "$deep" = deep ]; then
   else
     tail -5 "$logs/pip.log"; fail "pip"
   fi
+  section "wheel"
+  rm -rf build/wheel-env && python3 -m venv build/wheel-env
+  if build/wheel-env/bin/pip wheel -q . --no-deps -w build/wheels >"$logs/wheel.log" 2>&1 &&
+    build/wheel-env/bin/pip install -q build/wheels/*.whl -r tests/python/requirements.txt \
+      >>"$logs/wheel.log" 2>&1; then
+    RAMJET_PYTHON=/nonexistent counted wheel build/wheel-env/bin/pytest -q \
+      tests/python/test_package.py
+  else
+    tail -5 "$logs/wheel.log"; fail "wheel"
+  fi
   section "soak"
   soak soak build/ramjet --minutes 30
 fi

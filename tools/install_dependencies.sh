@@ -7,7 +7,8 @@ packages=(
   clang-16 clang-format-16 clang-tidy-16 lld-16 llvm-16 libclang-rt-16-dev cmake ninja-build ccache
   libboost-dev libssl-dev nlohmann-json3-dev libyaml-cpp-dev libcli11-dev libspdlog-dev libfmt-dev
   libflatbuffers-dev flatbuffers-compiler libpcre2-dev libutf8proc-dev libxxhash-dev libzstd-dev
-  libgtest-dev libgmock-dev libbenchmark-dev python3 python3-venv "$@"
+  libgtest-dev libgmock-dev libbenchmark-dev python3 python3-venv python3-dev
+  pybind11-dev "$@"
 )
 
 missing=()

@@ -30,6 +30,13 @@ struct HostTensor {
   std::vector<std::byte> bytes;
 };
 
+/// What an input or output is. Its extents are numbers, symbols, or of a symbol ("rows*8+1").
+struct TensorSpec {
+  std::string name;
+  DType dtype = DType::kF32;
+  std::vector<Extent> extents;
+};
+
 /// Runs a program of an engine, on the CPU or on the GPU that it was built for. One thread at a
 /// time; contexts may share an engine.
 class Context {
@@ -38,6 +45,8 @@ class Context {
                                                  int num_threads = 0,
                                                  std::string_view program = "main");
   ~Context();
+  std::vector<TensorSpec> inputs() const;
+  std::vector<TensorSpec> outputs() const;
   /// Copies the input. Errors name the input, its dtype, extents and profile.
   Status set_input(std::string_view name, const HostTensor& tensor);
   Status run();

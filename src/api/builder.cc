@@ -145,7 +145,27 @@ TensorView host_view(HostTensor& tensor) {
   return view;
 }
 
+std::vector<TensorSpec> specs_of(const std::vector<engine::Binding>& bindings,
+                                 std::span<const Symbol> symbols) {
+  std::vector<TensorSpec> specs;
+  for (const engine::Binding& binding : bindings) {
+    TensorSpec spec{binding.name, binding.type.dtype, {}};
+    for (const Dim& dim : binding.type.dims) {
+      spec.extents.push_back(dim.fixed() ? Extent(dim.offset) : Extent(dim_text(dim, symbols)));
+    }
+    specs.push_back(std::move(spec));
+  }
+  return specs;
+}
+
 }  // namespace
+
+std::vector<TensorSpec> Context::inputs() const {
+  return specs_of(impl_->program->inputs, impl_->program->symbols);
+}
+std::vector<TensorSpec> Context::outputs() const {
+  return specs_of(impl_->program->outputs, impl_->program->symbols);
+}
 
 Status Context::set_input(std::string_view name, const HostTensor& tensor) {
   const engine::Program& program = *impl_->program;

@@ -1,3 +1,4 @@
+#include <dlfcn.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -14,10 +15,14 @@
 namespace ramjet {
 namespace {
 
-/// Size and time of this program: another build of Ramjet makes engines of its own.
+/// Size and time of this program, or of the library that this code is in: another build of Ramjet
+/// makes engines of its own.
 std::string program_stamp() {
   struct stat info;
-  if (::stat("/proc/self/exe", &info) != 0) return "unknown";
+  Dl_info self;
+  const bool found = ::dladdr(reinterpret_cast<const void*>(&cache_directory), &self) != 0;
+  const bool library = found && std::string_view(self.dli_fname).ends_with(".so");
+  if (::stat(library ? self.dli_fname : "/proc/self/exe", &info) != 0) return "unknown";
   return fmt::format("{}.{}", info.st_size, info.st_mtim.tv_sec);
 }
 

@@ -26,7 +26,9 @@ class HfCheckpoint final : public Checkpoint {
     const bool is_config = !weights && path.ends_with(".json") && !is_directory(path);
     const std::string config_path = is_config ? path : path + "/config.json";
     if (!path_exists(path)) return not_found("{}: no such folder", path);
-    if (!is_config && !is_directory(path)) return invalid_argument("{}: not a folder", path);
+    if (!is_config && !is_directory(path)) {
+      return invalid_argument("{}: neither a folder nor a GGUF file", path);
+    }
     if (!path_exists(config_path)) {
       return not_found("{}: no config.json; a model is a Hugging Face folder with one", path);
     }

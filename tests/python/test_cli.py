@@ -6,10 +6,7 @@ models of the repository, with a cache of its own.
 
 import json
 import os
-import resource
 import shutil
-import signal
-import struct
 import subprocess
 from pathlib import Path
 
@@ -141,11 +138,6 @@ def test_doctor(ramjet):
     assert out["cpu"] and "gpus" in out and "libraries" in out
 
 
-def broken_safetensors(folder, header, body=b""):
-    raw = json.dumps(header).encode() if not isinstance(header, bytes) else header
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(raw)) + raw + body)
-
-
 @pytest.fixture
 def copy(tmp_path):
     """A model folder to break: single-file, with config and tokenizer."""
@@ -163,30 +155,15 @@ def refused(done, *words):
         assert word in done.stderr, done.stderr
 
 
-def test_bad_input_is_named(ramjet, copy, tmp_path):
+def test_bad_flags_are_named(ramjet, copy, tmp_path):
     out = tmp_path / "x.engine"
     build = lambda *more: ramjet("build", copy, "-o", out, *more)
     refused(ramjet("run", tmp_path / "nowhere", "--prompt-ids", "1"), "nowhere")
     whole = (copy / "model.safetensors").read_bytes()
-
-    (copy / "model.safetensors").write_bytes(whole[:-1000])
-    refused(build(), "model.safetensors")
-    (copy / "model.safetensors").write_bytes(whole[:4])
-    refused(build(), "model.safetensors")
-    broken_safetensors(copy, b"{" * 5000)
-    refused(build(), "model.safetensors")
-    broken_safetensors(copy, {"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 999]}}, b"\0" * 16)
-    refused(build(), "model.safetensors")
     (copy / "model.safetensors").unlink()
     refused(build(), "safetensors")
     (copy / "model.safetensors").write_bytes(whole)
-
     config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps({**config, "architectures": ["FooForCausalLM"],
-                                                  "model_type": "foo"}))
-    refused(build(), "FooForCausalLM", "LlamaForCausalLM")
-    (copy / "config.json").write_text(json.dumps({**config, "num_attention_heads": -3}))
-    refused(build(), "num_attention_heads", "-3")
     (copy / "config.json").write_text("{not json")
     refused(build(), "config.json")
     (copy / "config.json").write_text(json.dumps(config))
@@ -197,65 +174,9 @@ def test_bad_input_is_named(ramjet, copy, tmp_path):
     assert not out.exists() and not list(tmp_path.glob("*.tmp.*"))
 
 
-def test_missing_tensor_is_named(ramjet, copy, tmp_path):
-    raw = (copy / "model.safetensors").read_bytes()
-    size = struct.unpack("<Q", raw[:8])[0]
-    header = json.loads(raw[8:8 + size])
-    name = next(n for n in header if n.endswith("down_proj.weight"))
-    header[name + "_renamed"] = header.pop(name)
-    broken_safetensors(copy, header, raw[8 + size:])
-    refused(ramjet("build", copy, "-o", tmp_path / "x.engine"), name)
-
-
-def test_damaged_engines_are_refused(ramjet, engine, tmp_path):
-    data = engine.read_bytes()
-    for cut in (0, 7, 64, 4096, len(data) // 2, len(data) - 1):
-        (tmp_path / "cut.engine").write_bytes(data[:cut])
-        done = ramjet("run", tmp_path / "cut.engine", "--prompt-ids", "1")
-        assert done.returncode == 2 and "cut.engine" in done.stderr, (cut, done.stderr)
-    other = bytearray(data)
-    other[8] = 99  # the format version
-    (tmp_path / "other.engine").write_bytes(other)
-    refused(ramjet("inspect", tmp_path / "other.engine"), "other.engine")
-
-
-def test_prompt_limits(ramjet, engine):
-    refused(ramjet("run", engine, "--prompt-ids", "1,x,3"), "x")
-    refused(ramjet("run", engine, "--prompt-ids", "99999999"), "99999999")
-    refused(ramjet("run", engine, "--prompt-ids", ",".join(["1"] * 5000)), "5000")
-    refused(ramjet("run", engine, "--prompt-ids", "1", "--temperature", "-1"), "temperature")
-    refused(ramjet("run", engine, "--prompt-ids", "1", "--max-tokens", "-2"), "max_tokens")
-
-
-def test_kv_memory_too_small_names_both_numbers(ramjet, engine):
-    done = ramjet("run", engine, "--prompt-ids", "1", "--kv-memory", "16")
-    assert done.returncode != 0 and "16" in done.stderr
-
-
 def test_unwritable_output_is_named(ramjet):
     done = ramjet("build", TINY, "-o", "/proc/nowhere/x.engine")
     assert done.returncode == 2 and "x.engine" in done.stderr
-
-
-def test_file_size_limit_leaves_nothing(cache, tmp_path):
-    """A write that fails midway (here by RLIMIT_FSIZE, as on a full disk) leaves no half engine."""
-    def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
-    done = subprocess.run([str(BINARY), "build", str(TINY), "-o", str(tmp_path / "x.engine")], cwd=ROOT,
-                          capture_output=True, text=True, timeout=120, preexec_fn=limit,
-                          env={**os.environ, "RAMJET_CACHE": str(cache)})
-    assert done.returncode != 0 and "x.engine" in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_two_builds_of_one_engine_at_once(cache, tmp_path):
-    path = tmp_path / "same.engine"
-    builds = [subprocess.Popen([str(BINARY), "build", str(TINY), "-o", str(path), "--json"], cwd=ROOT,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               env={**os.environ, "RAMJET_CACHE": str(cache)}) for _ in range(4)]
-    assert [b.wait(120) for b in builds] == [0, 0, 0, 0]
-    assert [p.name for p in tmp_path.iterdir()] == ["same.engine"]
 
 
 def test_eval_perplexity(ramjet, tmp_path):

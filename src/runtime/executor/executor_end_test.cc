@@ -24,12 +24,7 @@ using testing::HasSubstr;
 
 TEST(Executor, ACancelEndsARequestWithinAStep) {
   const SessionInfo info = FakeSession::small_info(100);
-  FakeSession::Options options;
-  options.hook = [](int64_t, const StepBatch&) {
-    std::this_thread::sleep_for(milliseconds(2));
-    return ok_status();
-  };
-  auto core = make_executor(info, {}, options);
+  auto core = make_executor(info, {}, slow_steps(milliseconds(2)));
   std::promise<RequestOutput> last;
   std::atomic<int> events{0};
   const auto id = core->submit(greedy({1}, -1), [&](RequestOutput&& o) {
@@ -130,12 +125,7 @@ TEST(Executor, SequencesCancelledBeforeTheForkEndWithTheirPrompt) {
 
 TEST(Executor, AThrowingCallbackEndsItsRequestAlone) {
   const SessionInfo info = FakeSession::small_info(100);
-  FakeSession::Options options;
-  options.hook = [](int64_t, const StepBatch&) {
-    std::this_thread::sleep_for(milliseconds(2));
-    return ok_status();
-  };
-  auto core = make_executor(info, {}, options);
+  auto core = make_executor(info, {}, slow_steps(milliseconds(2)));
   std::atomic<int> calls{0};
   ASSERT_TRUE(core->submit(greedy({1}, 90),
                            [&](RequestOutput&&) {
@@ -156,14 +146,9 @@ TEST(Executor, AThrowingCallbackEndsItsRequestAlone) {
 
 TEST(Executor, QueueTimeIsFromSubmitToTheFirstStep) {
   const SessionInfo info = FakeSession::small_info(100);
-  FakeSession::Options options;
-  options.hook = [](int64_t, const StepBatch&) {
-    std::this_thread::sleep_for(milliseconds(5));
-    return ok_status();
-  };
   ExecutorConfig config;
   config.max_batch_size = 1;
-  auto core = make_executor(info, config, options);
+  auto core = make_executor(info, config, slow_steps(milliseconds(5)));
   std::promise<RequestOutput> waited;
   ASSERT_TRUE(core->submit(greedy({1}, 20), [](RequestOutput&&) {}).ok());
   ASSERT_TRUE(core->submit(greedy({2}, 1),
@@ -190,12 +175,7 @@ TEST(Executor, AnIdleLoopChecksItsBooks) {
 
 TEST(Executor, ADeadlineEndsARequestWithATypedError) {
   const SessionInfo info = FakeSession::small_info(100);
-  FakeSession::Options options;
-  options.hook = [](int64_t, const StepBatch&) {
-    std::this_thread::sleep_for(milliseconds(5));
-    return ok_status();
-  };
-  auto core = make_executor(info, {}, options);
+  auto core = make_executor(info, {}, slow_steps(milliseconds(5)));
   Request request = greedy({1}, -1);
   request.deadline_s = 0.05;
   const auto result = core->generate(request, 30);

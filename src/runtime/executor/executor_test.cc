@@ -286,12 +286,7 @@ TEST(Executor, TheQueueIsBounded) {
 class Drain : public testing::TestWithParam<double> {};
 
 TEST_P(Drain, CancelsWhatDoesNotEnd) {
-  FakeSession::Options options;
-  options.hook = [](int64_t, const StepBatch&) {
-    std::this_thread::sleep_for(milliseconds(3));
-    return ok_status();
-  };
-  auto core = make_executor(FakeSession::small_info(60), {}, options);
+  auto core = make_executor(FakeSession::small_info(60), {}, slow_steps(milliseconds(3)));
   std::atomic<int> cancelled{0};
   for (int i = 0; i < 4; ++i) {
     ASSERT_TRUE(core->submit(greedy({1, i}, -1),

@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
 #include <random>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,6 +22,16 @@ inline std::unique_ptr<ExecutorCore> make_executor(const SessionInfo& info,
                                    nullptr);
   EXPECT_TRUE(core.ok()) << core.error().message;
   return std::move(core).value();
+}
+
+/// Steps that take a while, so that there is time to interfere.
+inline FakeSession::Options slow_steps(std::chrono::milliseconds each) {
+  FakeSession::Options options;
+  options.hook = [each](int64_t, const StepBatch&) {
+    std::this_thread::sleep_for(each);
+    return ok_status();
+  };
+  return options;
 }
 
 /// An executor over a session that chooses tokens itself; `session` is borrowed from it.
