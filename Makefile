@@ -7,7 +7,7 @@ HOST  ?= 127.0.0.1
 PORT  ?= 8000
 JOBS  ?= $(shell nproc)
 
-.PHONY: all serve test test-deep deps configure clean format
+.PHONY: all serve test test-deep deps test-deps configure clean format
 
 all: configure
 	@cmake --build build -j $(JOBS) --target ramjet
@@ -15,16 +15,19 @@ all: configure
 deps:
 	@tools/install_dependencies.sh
 
+test-deps:
+	@tools/install_dependencies.sh test
+
 configure: deps
 	@test -f build/build.ninja || cmake --preset release
 
 serve: all
 	@build/ramjet serve $(MODEL) --host $(HOST) --port $(PORT)
 
-test: deps
+test: test-deps
 	@tests/run.sh
 
-test-deep: deps
+test-deep: test-deps
 	@tests/run.sh deep
 
 format:

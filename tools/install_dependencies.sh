@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that building and testing need, and those named as arguments; silent
-# and quick when all are there.
+# Installs the Debian packages that building needs, with "test" those of the tests too, and the
+# others named as arguments; silent and quick when all are there.
 set -euo pipefail
 
 packages=(
-  clang-16 clang-format-16 clang-tidy-16 lld-16 llvm-16 libclang-rt-16-dev cmake ninja-build ccache
-  libboost-dev libssl-dev nlohmann-json3-dev libyaml-cpp-dev libcli11-dev libspdlog-dev libfmt-dev
-  libflatbuffers-dev flatbuffers-compiler libpcre2-dev libutf8proc-dev libxxhash-dev libzstd-dev
-  libgtest-dev libgmock-dev libbenchmark-dev python3 python3-venv python3-dev
-  pybind11-dev "$@"
+  clang-16 lld-16 cmake ninja-build ccache libboost-dev libssl-dev nlohmann-json3-dev
+  libyaml-cpp-dev libcli11-dev libspdlog-dev libfmt-dev libflatbuffers-dev flatbuffers-compiler
+  libpcre2-dev libutf8proc-dev libxxhash-dev libzstd-dev libgtest-dev libgmock-dev
+  libbenchmark-dev python3
 )
+if [ "${1:-}" = test ]; then
+  shift
+  packages+=(clang-format-16 clang-tidy-16 llvm-16 libclang-rt-16-dev
+    python3-dev python3-venv pybind11-dev)
+fi
+packages+=("$@")
 
 missing=()
 for package in "${packages[@]}"; do
