@@ -9,17 +9,14 @@ tests/python/comparisons.txt and ../shared/data/chat_templates.
 """
 import argparse
 import json
-import os
-import pathlib
-import platform
-import subprocess
 import sys
 import time
 
 import jinja2
+import speed
 from transformers.utils import chat_template_utils
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = speed.ROOT
 TEMPLATES = ROOT.parent / "shared/data/chat_templates"
 CONTEXTS = json.loads((ROOT / "tests/data/chat/contexts.json").read_text())
 CASES = [CONTEXTS["multi+gen"], CONTEXTS["tool_dialog+gen"]]
@@ -49,23 +46,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bench", default=str(ROOT / "build/bin/text_bench"))
     args = parser.parse_args()
-    done = subprocess.run([args.bench, "--benchmark_filter=^render/", "--benchmark_format=json",
-                           "--benchmark_repetitions=3", "--benchmark_min_time=0.1"],
-                          cwd=ROOT, capture_output=True, check=True)
-    ours = {}
-    for run in json.loads(done.stdout)["benchmarks"]:
-        if run.get("run_type") == "iteration" and "items_per_second" in run:
-            ours[run["run_name"]] = max(ours.get(run["run_name"], 0), run["items_per_second"])
+    ours = speed.our_rates(args.bench, "^render/", "items", 3)
     rows = []
     for path in sorted(TEMPLATES.glob("*.jinja")):
         rate, theirs = ours[f"render/{path.stem}"], jinja_rate(path.read_text())
         rows.append({"template": path.stem, "ours_renders_s": round(rate), "jinja2_renders_s": round(theirs),
                      "ratio": round(rate / theirs, 1)})
         print(rows[-1], file=sys.stderr, flush=True)
-    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
-    print(json.dumps({"machine": {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()},
-                      "jinja2": jinja2.__version__, "threads": 1, "clock": "process CPU time, best of 3",
-                      "load_average": os.getloadavg()[0], "results": rows}, indent=1))
+    speed.report({"jinja2": jinja2.__version__, "clock": "process CPU time, best of 3"}, rows)
 
 
 if __name__ == "__main__":

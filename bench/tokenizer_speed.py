@@ -8,16 +8,15 @@ busy machine disturbs less; the better of two rounds. Vocabularies that nobody p
 (WordPiece, a Unigram with byte fallback) are trained on the prose. Needs tests/python/comparisons.txt.
 """
 import argparse
-import json
 import os
 import pathlib
-import platform
-import subprocess
 import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+import speed
+
+ROOT = speed.ROOT
 sys.path.insert(0, str(ROOT / "tests/python"))
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import tokenizer_differential as differential
@@ -59,13 +58,7 @@ def main():
     args = parser.parse_args()
     texts = {"prose": PROSE.read_text(), "code": code()}
     train(texts["prose"])
-    done = subprocess.run([args.bench, "--benchmark_filter=/(prose|code)$", "--benchmark_format=json",
-                           "--benchmark_repetitions=2", "--benchmark_min_time=0.2"],
-                          cwd=ROOT, capture_output=True, check=True)
-    ours = {}
-    for run in json.loads(done.stdout)["benchmarks"]:
-        if run.get("run_type") == "iteration" and "bytes_per_second" in run:
-            ours[run["run_name"]] = max(ours.get(run["run_name"], 0), run["bytes_per_second"])
+    ours = speed.our_rates(args.bench, "/(prose|code)$", "bytes", 2)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         makers = {name: make for name, _, make in differential.subjects(pathlib.Path(folder))}
@@ -80,10 +73,8 @@ def main():
                 rows.append({"tokenizer": name, "text": kind, "ours_mb_s": round(ours[f"{name}/{kind}"] / 1e6, 2),
                              "theirs_mb_s": round(rate / 1e6, 2), "ratio": round(ours[f"{name}/{kind}"] / rate, 2)})
                 print(rows[-1], file=sys.stderr, flush=True)
-    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
-    print(json.dumps({"machine": {"cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()},
-                      "tokenizers": __version__, "threads": 1, "clock": "process CPU time, the better of 2",
-                      "bytes": {k: len(t.encode()) for k, t in texts.items()}, "results": rows}, indent=1))
+    sizes = {kind: len(text.encode()) for kind, text in texts.items()}
+    speed.report({"tokenizers": __version__, "clock": "process CPU time, the better of 2", "bytes": sizes}, rows)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #include "checkpoint/ggml_blocks.h"
 
+#include <cmath>
 #include <cstring>
 
 #include "base/check.h"
@@ -113,6 +114,70 @@ void q6_k(const uint8_t* block, float* out) {
   }
 }
 
+void q2_k(const uint8_t* block, float* out) {
+  const float d = half_at(block + 80), least = half_at(block + 82);
+  for (int sub = 0; sub < 16; ++sub) {  // of 16 elements, in two bits of 16 bytes
+    const float scale = d * static_cast<float>(block[sub] & 0xf);
+    const float minus = least * static_cast<float>(block[sub] >> 4);
+    const uint8_t* bytes = block + 16 + sub / 8 * 32 + sub % 2 * 16;
+    for (int i = 0; i < 16; ++i) {
+      const float scaled = scale * static_cast<float>((bytes[i] >> (sub % 8 / 2 * 2)) & 3);
+      out[sub * 16 + i] = scaled - minus;
+    }
+  }
+}
+
+void q3_k(const uint8_t* block, float* out) {
+  const uint8_t* scales = block + 96;
+  const float d = half_at(block + 108);
+  for (int sub = 0; sub < 16; ++sub) {
+    const int low = sub < 8 ? scales[sub] & 0xf : scales[sub - 8] >> 4;
+    const int high = (scales[8 + sub % 4] >> (sub / 4 * 2)) & 3;
+    const float scale = d * static_cast<float>((low | high << 4) - 32);
+    const uint8_t* bytes = block + 32 + sub / 8 * 32 + sub % 2 * 16;
+    const uint8_t* third = block + sub % 2 * 16;  // its bit is clear where four are taken
+    for (int i = 0; i < 16; ++i) {
+      const int value = (bytes[i] >> (sub % 8 / 2 * 2)) & 3;
+      const int minus = (third[i] >> (sub / 2)) & 1 ? 0 : 4;
+      out[sub * 16 + i] = scale * static_cast<float>(value - minus);
+    }
+  }
+}
+
+/// The sixteen levels of the IQ4 types.
+constexpr int8_t kIq4Levels[] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                 1,    13,   25,  38,  53,  69,  89,  113};
+/// Twice the values of E2M1.
+constexpr int8_t kMxfp4Levels[] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+void iq4_nl(const uint8_t* block, float* out) {
+  const float d = half_at(block);
+  for (int i = 0; i < kSmall; ++i) {
+    out[i] = d * static_cast<float>(kIq4Levels[nibble(block + 2, i)]);
+  }
+}
+
+void iq4_xs(const uint8_t* block, float* out) {
+  const float d = half_at(block);
+  const int high = block[2] | block[3] << 8;
+  for (int sub = 0; sub < 8; ++sub) {
+    const int low = (block[4 + sub / 2] >> (sub % 2 * 4)) & 0xf;
+    const float scale = d * static_cast<float>((low | ((high >> (sub * 2)) & 3) << 4) - 32);
+    for (int i = 0; i < kSmall; ++i) {
+      out[sub * kSmall + i] =
+          scale * static_cast<float>(kIq4Levels[nibble(block + 8 + sub * 16, i)]);
+    }
+  }
+}
+
+void mxfp4(const uint8_t* block, float* out) {
+  // Half of the power of two that the byte says, as the levels are doubled.
+  const float scale = std::ldexp(1.0f, block[0] - 128);
+  for (int i = 0; i < kSmall; ++i) {
+    out[i] = scale * static_cast<float>(kMxfp4Levels[nibble(block + 1, i)]);
+  }
+}
+
 void plain(Encoding encoding, const uint8_t* bytes, int64_t elements, float* out) {
   if (encoding == Encoding::kF32) {
     std::memcpy(out, bytes, static_cast<size_t>(elements) * sizeof(float));
@@ -130,9 +195,11 @@ struct Decoder {
   void (*decode)(const uint8_t* block, float* out);
 };
 constexpr Decoder kDecoders[] = {
-    {Encoding::kQ4_0, q4_0}, {Encoding::kQ4_1, q4_1}, {Encoding::kQ5_0, q5_0},
-    {Encoding::kQ5_1, q5_1}, {Encoding::kQ8_0, q8_0}, {Encoding::kQ4_K, q4_k},
-    {Encoding::kQ5_K, q5_k}, {Encoding::kQ6_K, q6_k},
+    {Encoding::kQ4_0, q4_0},   {Encoding::kQ4_1, q4_1},    {Encoding::kQ5_0, q5_0},
+    {Encoding::kQ5_1, q5_1},   {Encoding::kQ8_0, q8_0},    {Encoding::kQ4_K, q4_k},
+    {Encoding::kQ5_K, q5_k},   {Encoding::kQ6_K, q6_k},    {Encoding::kQ2_K, q2_k},
+    {Encoding::kQ3_K, q3_k},   {Encoding::kIq4Nl, iq4_nl}, {Encoding::kIq4Xs, iq4_xs},
+    {Encoding::kMxfp4, mxfp4},
 };
 
 const Decoder* find_decoder(Encoding encoding) {

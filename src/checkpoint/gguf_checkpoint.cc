@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -126,7 +127,13 @@ class GgufCheckpoint final : public Checkpoint {
                               path);
     }
     ASSIGN_OR_RETURN(const std::string name, header.text("general.architecture"));
-    architecture_ = find_gguf_architecture(name);
+    ASSIGN_OR_RETURN(const int64_t experts, header.integer(name + ".expert_count", 0));
+    architecture_ = find_gguf_architecture(name, experts > 0);
+    if (architecture_ != nullptr && architecture_->experts != (experts > 0)) {
+      return unsupported(
+          "a '{}' of {} experts has no mapping from GGUF; give the Hugging Face folder", name,
+          experts);
+    }
     if (architecture_ == nullptr) {
       return unsupported("architecture '{}' has no mapping from GGUF; known are {}",
                          name.substr(0, 128), known_gguf_architectures());
@@ -192,7 +199,7 @@ class GgufCheckpoint final : public Checkpoint {
     if (!is_dequantizable(source.info->type->encoding)) {
       return unsupported(
           "{}: tensor '{}' is {}, which this build does not read; read are F32, F16, BF16, Q8_0, "
-          "Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K",
+          "Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS and MXFP4",
           source.file->path(), source.stored_name, source.info->type->name);
     }
     return &source;
@@ -290,20 +297,55 @@ class GgufCheckpoint final : public Checkpoint {
     return heads;
   }
 
+  Status add_source(std::string name, const Source& source) {
+    const auto [it, is_new] = sources_.emplace(std::move(name), source);
+    if (is_new) return ok_status();
+    return corrupt("{}: tensor '{}' is there twice (as '{}')", source.file->path(),
+                   source.stored_name, it->first);
+  }
+
+  /// Each expert of a stack is a tensor of its own.
+  Status add_experts(const HfName& hf, const Source& stack) {
+    const gguf::TensorInfo& all = *stack.info;
+    const Json& count =
+        config_[config_.contains("num_experts") ? "num_experts" : "num_local_experts"];
+    if (all.shape.size() != 3 || count != all.shape[0]) {
+      return invalid_argument("tensor '{}' is no stack of {} experts", stack.stored_name,
+                              dump_json(count));
+    }
+    const auto experts = static_cast<uint64_t>(all.shape[0]);
+    for (uint64_t i = 0; i < experts; ++i) {
+      gguf::TensorInfo& one = made_.emplace_back(all);
+      one.shape.erase(one.shape.begin());
+      one.bytes = all.bytes / experts;
+      one.offset = all.offset + i * one.bytes;
+      Source source = stack;
+      source.info = &one;
+      RETURN_IF_ERROR(add_source(fmt::format("{}{}{}", hf.name, i, hf.after_expert), source));
+    }
+    return ok_status();
+  }
+
   Status name_tensors() {
     for (const gguf::File& part : parts_) {
       for (const auto& [stored, info] : part.header().tensors) {
         const auto hf = hf_tensor_name(*architecture_, stored);
         if (!hf) continue;
         Source source{&part, &info, stored, hf->restore, 0};
+        if (!hf->after_expert.empty()) {
+          RETURN_IF_ERROR(add_experts(*hf, source));
+          continue;
+        }
+        if (stored.ends_with("ffn_gate_inp_shexp.weight") && info.shape.size() == 1) {
+          source.info = &made_.emplace_back(info);  // a matrix of one row
+          made_.back().shape.insert(made_.back().shape.begin(), 1);
+        }
         ASSIGN_OR_RETURN(source.heads, paired_heads(source));
         if (hf->restore == Restore::kTransposed && info.shape.size() != 2) {
           return invalid_argument("tensor '{}' has {} extents, it must have 2", stored,
                                   info.shape.size());
         }
-        if (!sources_.emplace(hf->name, source).second) {
-          return corrupt("{}: tensor '{}' is there twice (as '{}')", part.path(), stored, hf->name);
-        }
+        RETURN_IF_ERROR(add_source(hf->name, source));
       }
     }
     return ok_status();
@@ -316,6 +358,7 @@ class GgufCheckpoint final : public Checkpoint {
   Json config_;
   std::map<std::string, std::string> assets_;
   std::map<std::string, Source, std::less<>> sources_;
+  std::deque<gguf::TensorInfo> made_;  // of parts of stored tensors; sources_ points into it
   Hasher fingerprint_;
   mutable std::mutex mutex_;  // of the two below
   mutable std::map<const Source*, std::weak_ptr<Converted>> converted_;

@@ -23,12 +23,6 @@ class ConfigMaker {
       : header_(header), architecture_(architecture), tensors_(tensors) {}
 
   Result<Json> make() {
-    if (has("expert_count")) {
-      ASSIGN_OR_RETURN(const int64_t experts, integer("expert_count"));
-      if (experts > 0) {
-        return unsupported("a mixture of {} experts; give the Hugging Face folder", experts);
-      }
-    }
     out_["architectures"] = Json::array({architecture_.architecture});
     out_["model_type"] = architecture_.model_type;
     RETURN_IF_ERROR(add_vocabulary());
@@ -39,6 +33,7 @@ class ConfigMaker {
     }
     RETURN_IF_ERROR(add_shape());
     RETURN_IF_ERROR(add_rope());
+    if (architecture_.experts) RETURN_IF_ERROR(add_experts());
     RETURN_IF_ERROR(add_own());
     return std::move(out_);
   }
@@ -218,6 +213,36 @@ class ConfigMaker {
     }
     out_["rope_scaling"] = std::move(rope);
     return ok_status();
+  }
+
+  /// An extent of the first layer's tensor, where old files have no key for it.
+  std::optional<int64_t> extent_of(std::string_view tensor, size_t index) const {
+    const gguf::TensorInfo* info = tensors_.find(fmt::format("blk.0.{}.weight", tensor));
+    if (info == nullptr || index >= info->shape.size()) return {};
+    return info->shape[index];
+  }
+
+  Status add_experts() {
+    const bool mixtral = architecture_.name == "llama";
+    RETURN_IF_ERROR(copy(mixtral ? "num_local_experts" : "num_experts", integer("expert_count")));
+    RETURN_IF_ERROR(copy("num_experts_per_tok", integer("expert_used_count")));
+    ASSIGN_OR_RETURN(const double scale, number("expert_weights_scale", 1.0));
+    if (scale != 1 && scale != 0) {
+      return unsupported("metadata '{}' is {}; it must be 1", key("expert_weights_scale"), scale);
+    }
+    if (mixtral) return ok_status();
+    RETURN_IF_ERROR(copy("moe_intermediate_size",
+                         integer("expert_feed_forward_length", extent_of("ffn_up_exps", 1))));
+    out_["norm_topk_prob"] = architecture_.name == "qwen3moe";  // a constant in llama.cpp too
+    out_["mlp_only_layers"] = Json::array();
+    const auto layers = out_["num_hidden_layers"].get<int64_t>();
+    for (int64_t i = 0; i < layers; ++i) {
+      const bool dense = tensors_.find(fmt::format("blk.{}.ffn_gate_inp.weight", i)) == nullptr;
+      if (dense) out_["mlp_only_layers"].push_back(i);
+    }
+    if (architecture_.name != "qwen2moe") return ok_status();
+    return copy("shared_expert_intermediate_size",
+                integer("expert_shared_feed_forward_length", extent_of("ffn_up_shexp", 0)));
   }
 
   Status add_own() {

@@ -1,6 +1,8 @@
 #include "checkpoint/gguf_names.h"
 
+#include <algorithm>
 #include <array>
+#include <utility>
 
 namespace ramjet::checkpoint {
 namespace {
@@ -18,6 +20,9 @@ constexpr std::array kArchitectures = {
     GgufArchitecture{"granite", "granite", "GraniteForCausalLM", true},
     GgufArchitecture{"smollm3", "smollm3", "SmolLM3ForCausalLM", true},
     GgufArchitecture{"glm4", "glm4", "Glm4ForCausalLM"},
+    GgufArchitecture{"qwen2moe", "qwen2_moe", "Qwen2MoeForCausalLM", false, true},
+    GgufArchitecture{"qwen3moe", "qwen3_moe", "Qwen3MoeForCausalLM", false, true},
+    GgufArchitecture{"llama", "mixtral", "MixtralForCausalLM", true, true},
 };
 
 struct Rename {
@@ -26,7 +31,8 @@ struct Rename {
   std::string_view to;
 };
 
-// The first that fits wins: an architecture's own come before the general ones.
+// The first that fits wins: an architecture's own come before the general ones. A * is the number
+// of an expert, of which GGUF has a stack.
 constexpr Rename kGlobal[] = {
     {"gpt2", "token_embd", "transformer.wte"},   {"gpt2", "position_embd", "transformer.wpe"},
     {"gpt2", "output_norm", "transformer.ln_f"}, {"", "token_embd", "model.embed_tokens"},
@@ -59,6 +65,18 @@ constexpr Rename kBlock[] = {
     {"", "ffn_gate", "mlp.gate_proj"},
     {"", "ffn_up", "mlp.up_proj"},
     {"", "ffn_down", "mlp.down_proj"},
+    {"llama", "ffn_gate_inp", "block_sparse_moe.gate"},
+    {"llama", "ffn_gate_exps", "block_sparse_moe.experts.*.w1"},
+    {"llama", "ffn_up_exps", "block_sparse_moe.experts.*.w3"},
+    {"llama", "ffn_down_exps", "block_sparse_moe.experts.*.w2"},
+    {"", "ffn_gate_inp", "mlp.gate"},
+    {"", "ffn_gate_exps", "mlp.experts.*.gate_proj"},
+    {"", "ffn_up_exps", "mlp.experts.*.up_proj"},
+    {"", "ffn_down_exps", "mlp.experts.*.down_proj"},
+    {"", "ffn_gate_inp_shexp", "mlp.shared_expert_gate"},
+    {"", "ffn_gate_shexp", "mlp.shared_expert.gate_proj"},
+    {"", "ffn_up_shexp", "mlp.shared_expert.up_proj"},
+    {"", "ffn_down_shexp", "mlp.shared_expert.down_proj"},
 };
 
 template <size_t N>
@@ -86,16 +104,20 @@ Restore restore_of(const GgufArchitecture& architecture, std::string_view part,
 
 }  // namespace
 
-const GgufArchitecture* find_gguf_architecture(std::string_view name) {
+const GgufArchitecture* find_gguf_architecture(std::string_view name, bool experts) {
+  const GgufArchitecture* found = nullptr;
   for (const GgufArchitecture& architecture : kArchitectures) {
-    if (architecture.name == name) return &architecture;
+    if (architecture.name != name) continue;
+    if (architecture.experts == experts) return &architecture;
+    if (found == nullptr) found = &architecture;
   }
-  return nullptr;
+  return found;
 }
 
 std::string known_gguf_architectures() {
   std::string out;
   for (const GgufArchitecture& architecture : kArchitectures) {
+    if (find_gguf_architecture(architecture.name) != &architecture) continue;  // named already
     out += (out.empty() ? "" : ", ") + std::string(architecture.name);
   }
   return out;
@@ -121,8 +143,13 @@ std::optional<HfName> hf_tensor_name(const GgufArchitecture& architecture, std::
     to = renamed(kGlobal, architecture.name, part);
   }
   if (to.empty()) return {};
-  return HfName{prefix.append(to).append(".").append(suffix),
-                restore_of(architecture, part, suffix)};
+  const Restore restore = restore_of(architecture, part, suffix);
+  const size_t star = std::min(to.find('*'), to.size());
+  prefix.append(to.substr(0, star));
+  std::string rest = std::string(to.substr(std::min(star + 1, to.size()))) + ".";
+  rest.append(suffix);
+  if (star < to.size()) return HfName{std::move(prefix), restore, std::move(rest)};
+  return HfName{prefix + rest, restore, {}};
 }
 
 }  // namespace ramjet::checkpoint

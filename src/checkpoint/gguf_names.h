@@ -23,16 +23,18 @@ struct GgufArchitecture {
   std::string_view model_type;    // of config.json
   std::string_view architecture;  // the class in "architectures"
   bool paired_rope = false;       // its q and k rows are in pairs
+  bool experts = false;           // mixtures of experts; Mixtral is the "llama" with them
 };
 
-/// Null for one we have no names for.
-const GgufArchitecture* find_gguf_architecture(std::string_view name);
+/// Null for one we have no names for; with `experts` the one that has them, where there are two.
+const GgufArchitecture* find_gguf_architecture(std::string_view name, bool experts = false);
 /// "gemma, gemma2, ...".
 std::string known_gguf_architectures();
 
 struct HfName {
   std::string name;
   Restore restore = Restore::kNone;
+  std::string after_expert;  // not empty: a stack of experts; each is `name`, its number, this
 };
 /// The Hugging Face name of a tensor; none for one that is no weight of the model there.
 std::optional<HfName> hf_tensor_name(const GgufArchitecture& architecture, std::string_view name);

@@ -77,10 +77,19 @@ TEST(GgmlBlocks, DequantizeToTheBitsOfTheReference) {
     uint64_t hash;
   };
   const Case cases[] = {
-      {Encoding::kQ4_0, {0}, 0x28762150da2ca2f0},    {Encoding::kQ4_1, {0, 2}, 0x120afdf273f86eff},
-      {Encoding::kQ5_0, {0}, 0x8865c9c816e9e3d4},    {Encoding::kQ5_1, {0, 2}, 0xc39e728373d7f877},
-      {Encoding::kQ8_0, {0}, 0x777206b2dcbc7a89},    {Encoding::kQ4_K, {0, 2}, 0xc78fc89697f3b61b},
-      {Encoding::kQ5_K, {0, 2}, 0x21af87c59a8dcee0}, {Encoding::kQ6_K, {208}, 0xde8223116d59e86a},
+      {Encoding::kQ4_0, {0}, 0x28762150da2ca2f0},
+      {Encoding::kQ4_1, {0, 2}, 0x120afdf273f86eff},
+      {Encoding::kQ5_0, {0}, 0x8865c9c816e9e3d4},
+      {Encoding::kQ5_1, {0, 2}, 0xc39e728373d7f877},
+      {Encoding::kQ8_0, {0}, 0x777206b2dcbc7a89},
+      {Encoding::kQ4_K, {0, 2}, 0xc78fc89697f3b61b},
+      {Encoding::kQ5_K, {0, 2}, 0x21af87c59a8dcee0},
+      {Encoding::kQ6_K, {208}, 0xde8223116d59e86a},
+      {Encoding::kQ2_K, {80, 82}, 0x898ffd88b0b95d1e},
+      {Encoding::kQ3_K, {108}, 0x2d911915b40cc0f2},
+      {Encoding::kIq4Nl, {0}, 0x44ec07043ba23e2a},
+      {Encoding::kIq4Xs, {0}, 0x43b60d70969d5cc1},
+      {Encoding::kMxfp4, {}, 0x21ead1d027802316},
   };
   constexpr int64_t kBlocks = 1000;
   for (const Case& c : cases) {
@@ -93,7 +102,7 @@ TEST(GgmlBlocks, DequantizeToTheBitsOfTheReference) {
     EXPECT_EQ(hash64(std::as_bytes(std::span(out))), c.hash)
         << type->name << " " << std::hex << hash64(std::as_bytes(std::span(out)));
   }
-  EXPECT_FALSE(is_dequantizable(Encoding{10}));
+  EXPECT_FALSE(is_dequantizable(Encoding{16}));
 }
 
 TEST(GgufCheckpoint, RestoresRowsNamesAndTypes) {
@@ -153,6 +162,26 @@ TEST(GgufCheckpoint, ConvertedTensorsGoWithTheirHolder) {
   const TensorView view = *(*model)->tensor(name);  // lives as long as the checkpoint
   EXPECT_EQ((*model)->hold(name)->view.data, view.data);
   EXPECT_EQ((*model)->hold("model.embed_tokens.weight")->holder, nullptr);
+}
+
+TEST(GgufCheckpoint, ExpertsOfAStackAreTensorsOfTheirOwn) {
+  const auto mixture = [](uint32_t experts) {
+    GgufWriter writer = small();
+    writer.u32("llama.expert_count", experts).u32("llama.expert_used_count", 2);
+    writer.floats("blk.0.ffn_gate_inp.weight", {3, 8}, counted(24));
+    writer.floats("blk.0.ffn_down_exps.weight", {3, 8, 2}, counted(48));
+    return open_checkpoint(put("experts.gguf", writer.bytes()));
+  };
+  const auto model = mixture(3);
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  EXPECT_EQ((*model)->config()["architectures"][0], "MixtralForCausalLM");
+  EXPECT_EQ((*model)->config()["num_local_experts"], 3);
+  EXPECT_TRUE((*model)->has_tensor("model.layers.0.block_sparse_moe.gate.weight"));
+  const auto second = (*model)->tensor("model.layers.0.block_sparse_moe.experts.1.w2.weight");
+  ASSERT_TRUE(second.ok()) << second.error().message;
+  EXPECT_EQ(second->shape, Shape({8, 2}));
+  EXPECT_EQ(second->as<float>()[0], 16);
+  EXPECT_THAT(message(mixture(4)), HasSubstr("'blk.0.ffn_down_exps.weight' is no stack of 4"));
 }
 
 TEST(GgufCheckpoint, ConfigIsHuggingFaces) {
@@ -236,7 +265,8 @@ TEST(GgufCheckpoint, ErrorsNameTheThing) {
   };
   EXPECT_THAT(open(small("mamba")), HasSubstr("architecture 'mamba' has no mapping from GGUF; "
                                               "known are llama, qwen2"));
-  EXPECT_THAT(open(small().u32("llama.expert_count", 8)), HasSubstr("mixture of 8 experts"));
+  EXPECT_THAT(open(small("gemma").u32("gemma.expert_count", 8)),
+              HasSubstr("a 'gemma' of 8 experts has no mapping"));
   GgufWriter empty;
   EXPECT_THAT(open(empty.text("general.architecture", "llama")), HasSubstr("holds no tensors"));
   empty.floats("a", {1}, {1});
@@ -246,11 +276,11 @@ TEST(GgufCheckpoint, ErrorsNameTheThing) {
   EXPECT_THAT(open(small().text("llama.rope.scaling.type", "ntk")),
               HasSubstr("'llama.rope.scaling.type' is 'ntk'"));
   GgufWriter writer = small();
-  writer.tensor("blk.0.ffn_up.weight", Encoding{10}, {1, 256}, std::string(84, 'x'));
+  writer.tensor("blk.0.ffn_up.weight", Encoding{16}, {1, 256}, std::string(66, 'x'));
   const auto model = open_checkpoint(put("bad.gguf", writer.bytes()));
   ASSERT_TRUE(model.ok()) << model.error().message;
   EXPECT_THAT((*model)->tensor("model.layers.0.mlp.up_proj.weight").error().message,
-              HasSubstr("tensor 'blk.0.ffn_up.weight' is Q2_K, which this build does not read"));
+              HasSubstr("tensor 'blk.0.ffn_up.weight' is IQ2_XXS, which this build does not read"));
   const std::string whole = small().bytes();
   EXPECT_THAT(message(open_checkpoint(put("cut.gguf", whole.substr(0, whole.size() - 9)))),
               HasSubstr("cut.gguf: tensor 'token_embd.weight' wants 160 bytes"));

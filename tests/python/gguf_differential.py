@@ -13,6 +13,7 @@ import base64
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ SHARED = ROOT.parent / "shared/data"
 TYPES = gguf.GGMLQuantizationType
 QUANTIZED = [TYPES.Q4_0, TYPES.Q4_1, TYPES.Q5_0, TYPES.Q5_1, TYPES.Q8_0]
 HALVES = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q4_K": [0, 2],
-          "Q5_K": [0, 2], "Q6_K": [208]}
+          "Q5_K": [0, 2], "Q6_K": [208], "Q2_K": [80, 82], "Q3_K": [108], "IQ4_NL": [0], "IQ4_XS": [0], "MXFP4": []}
 DTYPES = {"F32": np.float32, "F16": np.float16}
 
 
@@ -102,12 +103,28 @@ def permuted(array, heads):
 
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gemma": "gemma",
                  "gemma2": "gemma2", "gemma3_text": "gemma3", "phi3": "phi3", "gpt2": "gpt2", "olmo2": "olmo2",
-                 "granite": "granite", "smollm3": "smollm3", "glm4": "glm4"}
+                 "granite": "granite", "smollm3": "smollm3", "glm4": "glm4", "mixtral": "llama",
+                 "qwen2_moe": "qwen2moe", "qwen3_moe": "qwen3moe"}
 PAIRED = {"llama", "granite", "smollm3"}  # their q and k rows are permuted
 # What the format cannot say: the reference gets the value that the architecture implies.
 IMPLIED = {"gemma2": {"query_pre_attn_scalar": "head_dim"},
            "gemma3_text": {"query_pre_attn_scalar": "head_dim", "sliding_window_pattern": 6, "layer_types": None},
            "smollm3": {"no_rope_layer_interval": 4, "no_rope_layers": None}}
+EXPERT = re.compile(r"model\.layers\.(\d+)\..*\.experts\.(\d+)\.(\w+)\.weight")
+STACKS = {"w1": "gate", "w2": "down", "w3": "up", "gate_proj": "gate", "down_proj": "down", "up_proj": "up"}
+
+
+def stacked(tensors):
+    """the tensors less the experts', and those as stacks under GGUF's names"""
+    rest, stacks = {}, {}
+    for name, (dtype, array) in tensors.items():
+        if match := EXPERT.fullmatch(name):
+            layer, expert, part = match.groups()
+            target = f"blk.{layer}.ffn_{STACKS[part]}_exps.weight"
+            stacks.setdefault(target, {})[int(expert)] = to_f32(dtype, array)
+        else:
+            rest[name] = (dtype, array)
+    return rest, {name: np.stack([one for _, one in sorted(all.items())]) for name, all in stacks.items()}
 
 
 def implied(config):
@@ -153,6 +170,13 @@ def add_shape(writer, config):
     writer.add_head_count(heads)
     writer.add_head_count_kv(config.get("num_key_value_heads") or heads)
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    if experts := config.get("num_experts") or config.get("num_local_experts"):
+        writer.add_expert_count(experts)
+        writer.add_expert_used_count(config["num_experts_per_tok"])
+    if config.get("moe_intermediate_size"):
+        writer.add_expert_feed_forward_length(config["moe_intermediate_size"])
+    if config.get("shared_expert_intermediate_size"):
+        writer.add_expert_shared_feed_forward_length(config["shared_expert_intermediate_size"])
     if config.get("head_dim"):
         writer.add_key_length(config["head_dim"])
         writer.add_value_length(config["head_dim"])
@@ -267,8 +291,21 @@ def convert(folder, out, kind="F32", pre=None, split=0):
     if template.exists():
         writer.add_chat_template(template.read_text())
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[architecture.upper()], 64)
+    dense = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, 64)  # of layers without experts
     heads = config.get("num_attention_heads")
-    for name, (dtype, array) in read_safetensors(folder).items():
+
+    def add(target, values):
+        values = np.ascontiguousarray(values)
+        stored = TYPES[kind] if values.ndim > 1 else TYPES.F32
+        if values.shape[-1] % gguf.GGML_QUANT_SIZES[stored][0] != 0:
+            stored = TYPES.F32
+        data = gguf.quants.quantize(values, stored)
+        writer.add_tensor(target, data, **({} if stored in (TYPES.F32, TYPES.F16) else {"raw_dtype": stored}))
+
+    tensors, experts = stacked(read_safetensors(folder))
+    for target, values in experts.items():
+        add(target, values)
+    for name, (dtype, array) in tensors.items():
         if name == "lm_head.weight" and config.get("tie_word_embeddings"):
             continue
         values = to_f32(dtype, array)
@@ -282,17 +319,10 @@ def convert(folder, out, kind="F32", pre=None, split=0):
             values = permuted(values, heads)
         if architecture in PAIRED and ".k_proj." in name:
             values = permuted(values, config.get("num_key_value_heads") or heads)
-        target = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        target = (names.get_name(name, try_suffixes=(".weight", ".bias"))
+                  or dense.get_name(name, try_suffixes=(".weight", ".bias")))
         assert target, name
-        values = np.ascontiguousarray(values)
-        stored = TYPES[kind] if values.ndim > 1 else TYPES.F32
-        if values.shape[-1] % gguf.GGML_QUANT_SIZES[stored][0] != 0:
-            stored = TYPES.F32
-        data = gguf.quants.quantize(values, stored)
-        if stored in (TYPES.F32, TYPES.F16):
-            writer.add_tensor(target, data)
-        else:
-            writer.add_tensor(target, data, raw_dtype=stored)
+        add(target, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

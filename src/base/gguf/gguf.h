@@ -61,10 +61,15 @@ enum class Encoding : uint32_t {
   kQ5_0 = 6,
   kQ5_1 = 7,
   kQ8_0 = 8,
+  kQ2_K = 10,
+  kQ3_K = 11,
   kQ4_K = 12,
   kQ5_K = 13,
   kQ6_K = 14,
+  kIq4Nl = 20,
+  kIq4Xs = 23,
   kBf16 = 30,
+  kMxfp4 = 39,
 };
 
 /// A stored type: blocks of so many elements in so many bytes.
