@@ -72,5 +72,6 @@ void add_chat_routes(Router& router, AppState& state);        // /v1/chat/comple
 void add_messages_routes(Router& router, AppState& state);    // /v1/messages
 void add_responses_routes(Router& router, AppState& state);   // /v1/responses
 void add_tokenize_routes(Router& router, AppState& state);    // /tokenize, /detokenize
+void add_kserve_routes(Router& router, AppState& state);      // /v2: KServe
 
 }  // namespace ramjet::server

@@ -32,7 +32,9 @@ bool is_plain_id(std::string_view id) {
   return true;
 }
 
+/// KServe's tensors come as bytes behind JSON, with or without a type.
 bool takes_json(const HttpRequest& request) {
+  if (request.path.starts_with("/v2/")) return true;
   const std::string type = lower_case(request.header("content-type"));
   if (type.empty()) return true;
   const std::string media = type.substr(0, type.find(';'));
@@ -152,6 +154,7 @@ void Server::serve(std::unique_ptr<ModelHost> host) {
   add_messages_routes(impl_->router, state);
   add_responses_routes(impl_->router, state);
   add_tokenize_routes(impl_->router, state);
+  add_kserve_routes(impl_->router, state);
   impl_->ready = true;
 }
 

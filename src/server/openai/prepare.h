@@ -2,6 +2,7 @@
 // the model's limits. Runs on a heavy worker; no state.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -37,6 +38,13 @@ std::optional<ApiError> make_request(const ModelHost& host, const GenerationRequ
 std::optional<ApiError> check_logprobs(const ModelHost& host, const GenerationRequest& common,
                                        const Request& request,
                                        const std::vector<std::vector<int32_t>>& prompts);
+
+/// All of the above for a completion, up to what the executor takes; the error to answer with, if
+/// any. `prompt_texts`: what an echo shows.
+std::optional<ApiError> prepare_completion(const ModelHost& host,
+                                           const nlohmann::ordered_json& body,
+                                           CompletionRequest& request, GenerationSpec& spec,
+                                           std::vector<std::string>& prompt_texts);
 
 /// All of the above for a chat, up to what the executor takes; the error to answer with, if any.
 std::optional<ApiError> prepare_chat(const ModelHost& host, ChatRequest& request,

@@ -88,7 +88,7 @@ void Reply::on_end(const std::optional<Error>& error, bool cancelled, const Usag
     format_->write_end(usage, events);
     (void)context_.exchange->send(events);
   } else {
-    context_.exchange->respond({.body = format_->whole(std::move(choices_), usage)});
+    context_.exchange->respond(format_->whole_reply(std::move(choices_), usage));
   }
   context_.exchange->end();
   log_request(state_, context_, status, {.id = id_, .usage = &usage, .finish = finish_});

@@ -9,6 +9,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "server/openai/generation.h"
@@ -35,6 +36,10 @@ class WireFormat {
   virtual void write_error(const ApiError& error, std::string& out) = 0;
   /// The answer in one piece; one delta a choice, holding all of it.
   virtual std::string whole(std::vector<Delta> choices, const Usage& usage) = 0;
+  /// The same with its headers, for formats whose answer is not plain JSON.
+  virtual HttpResponse whole_reply(std::vector<Delta> choices, const Usage& usage) {
+    return {.body = whole(std::move(choices), usage)};
+  }
   /// The answer to a request that failed before anything of it was sent.
   virtual HttpResponse error_reply(const ApiError& error) { return error_response(error); }
 };
