@@ -30,6 +30,7 @@ constexpr std::array kRoles = {
     Role{OpKind::kSample, 2, "sample_edits"},       Role{OpKind::kSample, 3, "sample_masks"},
     Role{OpKind::kSample, 4, "sample_counts"},      Role{OpKind::kSample, 5, "chosen"},
     Role{OpKind::kResolveTokens, 0, "token_ids"},   Role{OpKind::kResolveTokens, 1, "chosen"},
+    Role{OpKind::kLora, 1, "lora_slots"},           Role{OpKind::kLora, 2, "lora_scales"},
 };
 
 /// Of encoders, which have no cache: who runs one checks that its tables hold what it looks up.

@@ -76,6 +76,7 @@ Result<std::vector<TensorType>> infer_types(const OpCall& call) {
     case OpKind::kResolveTokens: return infer_resolve_tokens(call);
     case OpKind::kMoeRoute: return infer_moe_route(call);
     case OpKind::kMoe: return infer_moe(call);
+    case OpKind::kLora: return infer_lora(call);
     case OpKind::kAllReduce:
     case OpKind::kAllGather:
     case OpKind::kReduceScatter: break;

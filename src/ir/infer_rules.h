@@ -33,6 +33,7 @@ Types infer_attention(const OpCall& call);
 Types infer_qkv_rope_append(const OpCall& call);
 Types infer_moe_route(const OpCall& call);
 Types infer_moe(const OpCall& call);
+Types infer_lora(const OpCall& call);
 Types infer_sample(const OpCall& call);
 Types infer_resolve_tokens(const OpCall& call);
 

@@ -52,6 +52,8 @@ std::pair<Tensor, Tensor> moe_route(Tensor logits, const MoeRouteDesc& desc);
 Tensor moe(Tensor x, std::span<const Tensor> operands, const MoeDesc& desc);
 Tensor rope_table(const StepInputs& step, const RopeSpec& spec);
 Tensor rope(Tensor x, Tensor table, const RopeDesc& desc);
+/// Low-rank adapters of a projection: operands as op_kind.h has them.
+Tensor lora(Tensor x, const Tensor (&slots_scales)[2], Tensor a, Tensor b);
 void kv_append(Tensor k, Tensor v, const StepInputs& step, const AttentionDesc& desc);
 /// `sinks` may be an invalid Tensor.
 Tensor paged_attention(Tensor q, const StepInputs& step, Tensor sinks, const AttentionDesc& desc);

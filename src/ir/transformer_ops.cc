@@ -52,6 +52,11 @@ Tensor rope(Tensor x, Tensor table, const RopeDesc& desc) {
   return append_one({x, table}, {.op = OpKind::kRope, .label = "rope", .attrs = desc});
 }
 
+Tensor lora(Tensor x, const Tensor (&slots_scales)[2], Tensor a, Tensor b) {
+  return append_one({x, slots_scales[0], slots_scales[1], a, b},
+                    {.op = OpKind::kLora, .label = "lora"});
+}
+
 void kv_append(Tensor k, Tensor v, const StepInputs& step, const AttentionDesc& desc) {
   const Tensor operands[] = {k, v, step.query_start, step.kv_len, step.block_table};
   append(operands, {.op = OpKind::kKvAppend, .label = "kv_append", .attrs = desc});

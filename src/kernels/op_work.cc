@@ -132,6 +132,9 @@ OpWork op_work(const OpDesc& desc, std::span<const int64_t> given) {
                     cell_bytes(*attention_desc_of(desc));
       return work;
     }
+    case OpKind::kLora:  // a step of the bare model: adapters come and go
+      work.bytes = type_bytes(desc.inputs[1], symbols) + type_bytes(desc.outputs[0], symbols);
+      return work;
     default: work.bytes = all_bytes(desc, symbols); return work;
   }
 }

@@ -197,7 +197,8 @@ OpAttrs default_attrs(OpKind op) {
     case OpKind::kReduceScatter:
     case OpKind::kQuantize:
     case OpKind::kSample:
-    case OpKind::kResolveTokens: return std::monostate{};
+    case OpKind::kResolveTokens:
+    case OpKind::kLora: return std::monostate{};
   }
   return std::monostate{};
 }

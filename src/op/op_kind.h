@@ -33,6 +33,9 @@
 //       [scales f32[E,A*I], f32[E,N] if quantized], operands [E,I] of up's epilogue..,
 //       operands [E,N] of down's..) -> [T,N]: the weighted sum over a token's experts of
 //       down(up(x)); A is up's accumulators, 2 where it holds gate and up.
+//   lora(x[T,K], slots i32[T], scales f32[S], (a[S,R,K], b[S,R,N]) of each part..) -> [T,sum of N]:
+//       what the low-rank adapter in each token's slot adds to projections of x, side by side:
+//       scales[s] * (x a[s]^T) b[s]; zeros for a token whose slot is none of 0 .. S-1.
 //   all_reduce, all_gather, reduce_scatter: multi-GPU ops.
 #pragma once
 
@@ -59,7 +62,8 @@ namespace ramjet {
                   X(Moe, "moe") X(AllReduce, "all_reduce") X(AllGather, "all_gather")       \
                       X(ReduceScatter, "reduce_scatter") X(Quantize, "quantize")            \
                           X(Sample, "sample") X(ResolveTokens, "resolve_tokens")            \
-                              X(MoeRoute, "moe_route") X(Attention, "attention")
+                              X(MoeRoute, "moe_route") X(Attention, "attention")         \
+                                  X(Lora, "lora")
 // clang-format on
 
 enum class OpKind : uint8_t {

@@ -1,7 +1,7 @@
 // fuse_qkv: the three projections of an attention layer become one matmul over their stacked
 // weights, and head norms, rotation and the write to the cache one pass over its result
 // (qkv_rope_append). Matched from kv_append and the paged_attention of the same layer; a layer
-// that deviates anywhere is left as it is.
+// that deviates anywhere is left as it is. Adapters of the three become one op of three parts.
 #include <algorithm>
 #include <optional>
 
@@ -16,6 +16,7 @@ namespace {
 struct Projection {
   ir::NodeId matmul = ir::kNoNode;
   ir::ValueId bias = ir::kNoValue;
+  ir::NodeId lora = ir::kNoNode;  // of what is added to the matmul's result
   ir::ValueId norm_weight = ir::kNoValue;
   std::optional<NormDesc> norm;
   std::optional<RopeDesc> rope;
@@ -38,6 +39,7 @@ class Matcher {
     if (node != nullptr && node->op == OpKind::kReshape) {
       node = head_norm(node, found);
     }
+    if (node != nullptr && node->op == OpKind::kPointwise) node = adapter(node, found);
     if (node != nullptr && node->op == OpKind::kPointwise) node = bias(node, found);
     if (node == nullptr || node->op != OpKind::kMatmul) return std::nullopt;
     found.matmul = found.nodes.back();
@@ -84,9 +86,27 @@ class Matcher {
     return step(inner->inputs[0], found);
   }
 
+  static bool is_add(const ir::Node& node) {
+    return std::get<PointwiseDesc>(node.attrs).program ==
+           PointwiseProgram::single(PointwiseOp::kAdd);
+  }
+
+  /// x + lora(..): x. The node itself if it is no such sum.
+  const ir::Node* adapter(const ir::Node* node, Projection& found) const {
+    if (!is_add(*node)) return node;
+    for (size_t i = 0; i < 2; ++i) {
+      const ir::ValueId added = node->inputs[i];
+      const ir::NodeId id = graph_.value(added).producer;
+      if (id == ir::kNoNode || graph_.node(id).op != OpKind::kLora) continue;
+      if (users_[static_cast<size_t>(added)].size() != 1 || graph_.is_output(added)) return nullptr;
+      found.lora = id;
+      return step(node->inputs[1 - i], found);
+    }
+    return node;
+  }
+
   const ir::Node* bias(const ir::Node* node, Projection& found) const {
-    const PointwiseProgram& program = std::get<PointwiseDesc>(node->attrs).program;
-    if (program != PointwiseProgram::single(PointwiseOp::kAdd)) return nullptr;
+    if (!is_add(*node)) return nullptr;
     for (size_t i = 0; i < 2; ++i) {
       const ir::Value& weight = graph_.value(node->inputs[i]);
       if (weight.kind != ir::Value::Kind::kWeight || weight.type.rank() != 1) continue;
@@ -102,6 +122,14 @@ class Matcher {
 
 bool same_norm(const NormDesc& a, const NormDesc& b) {
   return a.kind == b.kind && a.eps == b.eps && a.weight_offset == b.weight_offset;
+}
+
+/// Neither has an adapter, or both have and of the same tokens.
+bool same_adapters(const ir::Graph& graph, const Projection& a, const Projection& b) {
+  if ((a.lora == ir::kNoNode) != (b.lora == ir::kNoNode)) return false;
+  if (a.lora == ir::kNoNode) return true;
+  const auto &left = graph.node(a.lora).inputs, &right = graph.node(b.lora).inputs;
+  return std::equal(left.begin(), left.begin() + 3, right.begin());
 }
 
 struct Layer {
@@ -129,8 +157,27 @@ bool fits(const ir::Graph& graph, const Layer& layer) {
   }
   const bool biased = q.bias != ir::kNoValue;
   if (biased != (k.bias != ir::kNoValue) || biased != (v.bias != ir::kNoValue)) return false;
+  if (!same_adapters(graph, q, k) || !same_adapters(graph, q, v)) return false;
   const ir::NodeId parts[] = {q.matmul, k.matmul, v.matmul};
   return can_merge_weights(graph, parts);
+}
+
+/// qkv + the adapters of all three, as one op.
+ir::ValueId add_adapters(ir::Graph& graph, const Layer& layer, ir::ValueId qkv) {
+  const TensorType type = graph.value(qkv).type;
+  ir::Node lora{.op = OpKind::kLora, .name = "lora"};
+  for (const Projection* p : {&layer.q, &layer.k, &layer.v}) {
+    const ir::Node& part = graph.node(p->lora);
+    const auto first = lora.inputs.empty() ? part.inputs.begin() : part.inputs.begin() + 3;
+    lora.inputs.insert(lora.inputs.end(), first, part.inputs.end());
+    lora.fused.push_back(part.name);
+  }
+  const ir::ValueId delta =
+      graph.result(graph.insert_node_before(layer.append, std::move(lora), {type}));
+  ir::Node add{.op = OpKind::kPointwise, .name = "add"};
+  add.inputs = {qkv, delta};
+  add.attrs = PointwiseDesc{PointwiseProgram::single(PointwiseOp::kAdd)};
+  return graph.result(graph.insert_node_before(layer.append, std::move(add), {type}));
 }
 
 void fuse(ir::Graph& graph, const Layer& layer) {
@@ -158,6 +205,8 @@ void fuse(ir::Graph& graph, const Layer& layer) {
     qkv = graph.result(graph.insert_node_before(append, std::move(add), {type}));
   }
 
+  if (q.lora != ir::kNoNode) qkv = add_adapters(graph, layer, qkv);
+
   QkvDesc desc{.attention = heads};
   desc.rotary_dim = q.rope->rotary_dim;
   desc.interleaved = q.rope->interleaved;
@@ -180,6 +229,7 @@ void fuse(ir::Graph& graph, const Layer& layer) {
   graph.erase_node(append);
   for (const Projection* p : {&q, &k, &v}) {
     for (ir::NodeId id : p->nodes) graph.erase_node(id);
+    if (p->lora != ir::kNoNode) graph.erase_node(p->lora);
   }
 }
 

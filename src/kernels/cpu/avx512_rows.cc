@@ -8,6 +8,7 @@
 #include "base/thread_pool.h"
 #include "kernels/cpu/broadcast.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/lora.h"
 #include "kernels/paging.h"
 #include "op/rope.h"
 #include "tensor/half.h"
@@ -33,6 +34,7 @@ namespace {
 #include "kernels/cpu/pointwise.inc"
 #include "kernels/cpu/rows.inc"
 #include "kernels/cpu/rope.inc"
+#include "kernels/cpu/lora.inc"
 }  // namespace ramjet::kernels::cpu::avx512
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/layouts.h"
+#include "kernels/cpu/lora.h"
 #include "kernels/cpu/matmul_plan.h"
 #include "kernels/cpu/moe.h"
 #include "kernels/cpu/row_ops.h"
@@ -76,6 +77,11 @@ constexpr Tactic encoder_attention(std::string_view name, Isa isa, bool (*suppor
   made.op = OpKind::kAttention;
   return made;
 }
+constexpr Tactic lora_op(std::string_view name, Isa isa, CpuKernel run) {
+  Tactic made = row_op(name, OpKind::kLora, isa, lora_ok, run);
+  made.workspace_bytes = lora_workspace;
+  return made;
+}
 
 constexpr std::array kTactics = {
     matmul("cpu.amx.matmul_n16k2.v1", {Isa::kAmx, kAmx + kPacked, kPairedLayout}, amx_bf16,
@@ -139,6 +145,8 @@ constexpr std::array kTactics = {
            avx512::qkv_rope_append),
     attention("cpu.avx512.paged_attention.v1", Isa::kAvx512, attention_ok, avx512::paged_attention),
     attention("cpu.amx.paged_attention.v1", Isa::kAmx, amx_attention_ok, amx::paged_attention),
+    lora_op("cpu.avx2.lora.v1", Isa::kAvx2, avx2::lora),
+    lora_op("cpu.avx512.lora.v1", Isa::kAvx512, avx512::lora),
     encoder_attention("cpu.avx2.attention.v1", Isa::kAvx2, attention_ok, avx2::attention),
     encoder_attention("cpu.avx512.attention.v1", Isa::kAvx512, attention_ok, avx512::attention),
     encoder_attention("cpu.amx.attention.v1", Isa::kAmx, amx_attention_ok, amx::attention),

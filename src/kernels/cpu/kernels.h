@@ -23,6 +23,7 @@ void kv_append(const KernelCall& call);
 void qkv_rope_append(const KernelCall& call);
 void paged_attention(const KernelCall& call);
 void attention(const KernelCall& call);
+void lora(const KernelCall& call);
 }  // namespace avx2
 
 namespace avx512 {
@@ -42,6 +43,7 @@ void kv_append(const KernelCall& call);
 void qkv_rope_append(const KernelCall& call);
 void paged_attention(const KernelCall& call);
 void attention(const KernelCall& call);
+void lora(const KernelCall& call);
 }  // namespace avx512
 
 /// Tile kernels; they also need AVX-512. The emulated ones are for tests on machines without tiles.

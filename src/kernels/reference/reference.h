@@ -99,6 +99,7 @@ void qkv_rope_append(const KernelCall& call);
 void attention(const KernelCall& call);
 void sample(const KernelCall& call);  // updates operands 4 and 5
 void resolve_tokens(const KernelCall& call);
+void lora(const KernelCall& call);
 void moe_route(const KernelCall& call);
 void moe(const KernelCall& call);
 

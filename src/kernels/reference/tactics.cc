@@ -174,6 +174,17 @@ bool moe_ok(const OpDesc& desc) {
   return i32_from(desc, 3, 1) && desc.inputs[4].dtype == DType::kF32 && desc.outputs.size() == 1 &&
          all(desc.outputs, real);
 }
+bool lora_ok(const OpDesc& desc) {
+  if (desc.inputs.size() < 5 || desc.inputs.size() % 2 == 0 || !i32_from(desc, 1, 1)) return false;
+  for (size_t i = 3; i < desc.inputs.size(); ++i) {
+    const TensorType& type = desc.inputs[i];
+    const auto fixed = [](const Dim& dim) { return dim.fixed(); };
+    if (type.rank() != 3 || !std::all_of(type.dims.begin(), type.dims.end(), fixed)) return false;
+  }
+  return real(desc.inputs[0].dtype) && desc.inputs[0].rank() == 2 &&
+         desc.inputs[2].dtype == DType::kF32 && all(desc.inputs.subspan(3), real) &&
+         desc.outputs.size() == 1 && all(desc.outputs, real);
+}
 
 constexpr Tactic make(std::string_view name, OpKind op, bool (*supports)(const OpDesc&),
                       CpuKernel run) {
@@ -206,6 +217,7 @@ constexpr std::array kTactics = {
     make("cpu.reference.sample.v1", OpKind::kSample, sample_ok, sample),
     make("cpu.reference.resolve_tokens.v1", OpKind::kResolveTokens, resolve_tokens_ok,
          resolve_tokens),
+    make("cpu.reference.lora.v1", OpKind::kLora, lora_ok, lora),
     make("cpu.reference.moe_route.v1", OpKind::kMoeRoute, moe_route_ok, moe_route),
     make("cpu.reference.moe.v1", OpKind::kMoe, moe_ok, moe),
 };
