@@ -75,6 +75,10 @@ void add_build_options(CLI::App& command, BuildOptions& options) {
       ->capture_default_str();
   command.add_option("--max-num-tokens", options.max_num_tokens, "tokens in a step")
       ->capture_default_str();
+  command.add_option("--max-loras", options.max_loras, "LoRA adapters held at once; 0: none")
+      ->capture_default_str();
+  command.add_option("--max-lora-rank", options.max_lora_rank, "largest rank of a LoRA adapter")
+      ->capture_default_str();
   command.add_flag_callback(
       "--allow-cublaslt",
       [] {

@@ -44,6 +44,8 @@ struct BuildOptions {
   int max_batch_size = 256;
   int max_seq_len = 0;  // 0: the model's own
   int max_num_tokens = 2048;
+  int max_loras = 0;  // adapters that an executor can hold at once; 0: none (docs/lora.md)
+  int max_lora_rank = 16;
   bool tune = true;
   /// Results of a token are the same bits alone, in any batch, in any chunk of a prompt, from
   /// cached prefixes and after a pause: one order of sums for each op, somewhat slower.

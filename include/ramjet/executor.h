@@ -82,6 +82,13 @@ struct ExecutorStats {
 struct LogitsRequest {
   std::vector<int32_t> ids;
   int first_position = 0;  // logits of positions first_position .. ids.size() - 1
+  std::string adapter;     // as in Request
+};
+
+/// A LoRA adapter that requests can name.
+struct AdapterInfo {
+  std::string name;
+  std::string folder;
 };
 
 class Executor {
@@ -104,6 +111,15 @@ class Executor {
   /// Calls `sink(position, logits)` in order, logits being f32[vocab].
   Status logits(const LogitsRequest& request,
                 const std::function<void(int, std::span<const float>)>& sink);
+
+  /// Loads a LoRA adapter, a folder as PEFT saves it, while requests run. Needs an engine that was
+  /// built with max_loras. Errors: kInvalidArgument (a name that is taken, what the adapter asks
+  /// for and the engine lacks: rank, modules, shapes), kCorrupt, kUnsupported (DoRA and the like,
+  /// by name), kResourceExhausted (no free slot), kNotFound (files).
+  Status load_adapter(const std::string& name, const std::string& folder);
+  /// No request can name it from now on; its slot is free once those that do have ended.
+  Status unload_adapter(const std::string& name);
+  std::vector<AdapterInfo> adapters() const;  // by name
 
   ExecutorStats stats() const;
   /// Ok while the step loop makes progress (or idles); else why not. After a device fault it stays

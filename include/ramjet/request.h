@@ -70,6 +70,7 @@ struct Request {
   int priority = 0;         // higher first
   double deadline_s = 0;    // seconds from submit until the request is ended; 0: none
   uint64_t cache_salt = 0;  // prefixes are shared between equal salts only
+  std::string adapter;      // name of a loaded LoRA adapter; empty: the bare model
   std::string label;        // for logs and traces
   uint64_t tag = 0;         // the caller's own name for it, see ExecutorHooks
   /// What the output must be, as a grammar spec (docs/structured-output.md); empty: anything. The

@@ -61,11 +61,14 @@ std::string options_text(const BuildOptions& options) {
   for (const std::string& pass : options.disabled_passes) disabled += pass + ",";
   return fmt::format(
       "dtype={} quantize={} kv_dtype={} target={} tp={} pp={} max_batch_size={} max_seq_len={} "
-      "max_num_tokens={} tune={} weights={} disabled={}{}",
+      "max_num_tokens={} tune={} weights={} disabled={}{}{}",
       options.dtype, options.quantize, options.kv_dtype, options.target, options.tp, options.pp,
       options.max_batch_size, options.max_seq_len, options.max_num_tokens, options.tune,
       static_cast<int>(options.weights), disabled,
-      options.batch_invariant ? " batch_invariant" : "");
+      options.batch_invariant ? " batch_invariant" : "",
+      options.max_loras > 0
+          ? fmt::format(" max_loras={} max_lora_rank={}", options.max_loras, options.max_lora_rank)
+          : "");
 }
 
 Result<DType> activation_dtype(const BuildOptions& options, std::string_view checkpoint_dtype) {
@@ -215,6 +218,14 @@ Result<BuildReport> build_engine(const std::string& model, const std::string& en
   shape.max_batch_size = std::min(options.max_batch_size, options.max_num_tokens);
   shape.max_num_tokens = options.max_num_tokens;
   shape.max_seq_len = options.max_seq_len;
+  shape.max_loras = options.max_loras;
+  shape.max_lora_rank = options.max_lora_rank;
+  if (options.max_loras > 0 && compile.target.is_gpu()) {
+    return unsupported(
+        "max_loras={}: engines for a GPU ({}) take no adapters yet; build for the "
+        "CPU (--target {}), or merge the adapter into its model",
+        options.max_loras, compile.target.name(), kernels::Target::host().name());
+  }
   ASSIGN_OR_RETURN(models::Model built,
                    models::build_model(checkpoint->config(), shape, [&](std::string_view name) {
                      return checkpoint->has_tensor(name);
@@ -224,6 +235,11 @@ Result<BuildReport> build_engine(const std::string& model, const std::string& en
   if (!built.encoder.empty()) {
     ASSIGN_OR_RETURN(assets["encoder"], api::encoder_facts(built.encoder, checkpoint->path()));
   }
+  if (options.max_loras > 0 && built.lora_modules.empty()) {
+    return unsupported("max_loras={}: {} has no projection that an adapter can be added to",
+                       options.max_loras, built.info.architecture);
+  }
+  if (const std::string lora = api::lora_asset(built, shape); !lora.empty()) assets["lora"] = lora;
   ASSIGN_OR_RETURN(engine::Manifest manifest,
                    api::make_manifest(built, *checkpoint, shape, options));
   compile.unquantized = built.float_tensors;

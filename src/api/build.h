@@ -7,12 +7,16 @@
 
 #include "base/result.h"
 #include "compiler/compiler.h"
+#include "models/model.h"
 
 namespace ramjet::api {
 
 /// Validates target, quantization and parallelism. Errors name the option, its value and the
 /// values it may take.
 Result<compiler::CompileOptions> compile_options(const BuildOptions& options);
+
+/// What the engine says of its adapters, as an asset; empty: it takes none.
+std::string lora_asset(const models::Model& model, const models::ModelOptions& options);
 
 /// One line that tells two builds apart: every option that changes the engine.
 std::string options_text(const BuildOptions& options);

@@ -4,6 +4,7 @@
 
 #include "api/engine_impl.h"
 #include "api/grammar_worker.h"
+#include "api/lora.h"
 #include "base/log.h"
 #include "runtime/executor/executor_core.h"
 #include "runtime/session/make_session.h"
@@ -74,6 +75,15 @@ Status Executor::logits(const LogitsRequest& request,
                         const std::function<void(int, std::span<const float>)>& sink) {
   return impl_->core->logits(request, sink);
 }
+Status Executor::load_adapter(const std::string& name, const std::string& folder) {
+  const Engine& engine = *impl_->engine;
+  return impl_->core->load_adapter({name, folder},
+                                   [&] { return api::read_adapter(engine, folder); });
+}
+Status Executor::unload_adapter(const std::string& name) {
+  return impl_->core->unload_adapter(name);
+}
+std::vector<AdapterInfo> Executor::adapters() const { return impl_->core->adapters(); }
 ExecutorStats Executor::stats() const { return impl_->core->stats(); }
 Status Executor::health() const { return impl_->core->health(); }
 Status Executor::check_integrity() const { return impl_->core->check_integrity(); }

@@ -8,6 +8,8 @@
 namespace ramjet::models {
 namespace {
 
+constexpr int64_t kMaxLoras = 1024, kMaxLoraRank = 1024;
+
 /// Tokens of a sequence: the model's, or fewer if asked for. Dynamic scaling has no end, so there
 /// more may be asked for.
 int64_t sequence_limit(const DecoderConfig& config, const ModelOptions& options) {
@@ -42,6 +44,11 @@ Status check_options(const ModelOptions& options) {
         "least 0, block_tokens {} 1 to 4096",
         options.max_batch_size, options.max_num_tokens, options.max_seq_len, options.block_tokens);
   }
+  if (options.max_loras < 0 || options.max_loras > kMaxLoras || options.max_lora_rank < 1 ||
+      options.max_lora_rank > kMaxLoraRank) {
+    return invalid_argument("max_loras {} must be 0 to {}, max_lora_rank {} 1 to {}",
+                            options.max_loras, kMaxLoras, options.max_lora_rank, kMaxLoraRank);
+  }
   if (options.dtype != DType::kF32 && options.dtype != DType::kBf16 &&
       options.dtype != DType::kF16) {
     return invalid_argument("dtype {}: activations are f32, bf16 or f16",
@@ -67,7 +74,7 @@ Result<Model> build_decoder(const DecoderConfig& config, const FamilyInput& inpu
   const int64_t block_tokens = input.options.block_tokens;
   const int64_t max_blocks = (max_seq_len + block_tokens - 1) / block_tokens;
   Model model;
-  model.network = decoder_graph(config, input, max_blocks);
+  model.network = decoder_graph(config, input, max_blocks, &model.lora_modules);
   RETURN_IF_ERROR(model.network->status());
   model.info.parameters = count_parameters(*model.network);
   model.info.vocab_size = static_cast<int>(config.vocab_size);

@@ -155,9 +155,10 @@ Status check_options(const ModelOptions& options);
 /// Elements of all weights.
 int64_t count_parameters(const Network& network);
 
-/// The graph alone; `max_blocks`: of a sequence's cache. Misuse is in the network's status.
+/// The graph alone, and what adapters may be added to; `max_blocks`: of a sequence's cache. Misuse
+/// is in the network's status.
 std::unique_ptr<Network> decoder_graph(const DecoderConfig& config, const FamilyInput& input,
-                                       int64_t max_blocks);
+                                       int64_t max_blocks, std::vector<LoraModule>* lora_modules);
 Result<Model> build_decoder(const DecoderConfig& config, const FamilyInput& input);
 
 }  // namespace ramjet::models

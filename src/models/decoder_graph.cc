@@ -19,6 +19,9 @@ class DecoderBuilder {
         network_(std::make_unique<Network>("main")) {
     declare_symbols();
     step_ = ir::add_step_inputs(*network_, max_blocks);
+    if (input.options.max_loras == 0) return;
+    slots_[0] = network_->input("lora_slots", DType::kI32, {"tokens"});
+    slots_[1] = network_->input("lora_scales", DType::kF32, {input.options.max_loras});
   }
 
   std::unique_ptr<Network> build() {
@@ -37,6 +40,8 @@ class DecoderBuilder {
     network_->mark_output("logits", logits(x, table));
     return std::move(network_);
   }
+
+  std::vector<LoraModule> lora_modules() && { return std::move(lora_modules_); }
 
  private:
   int64_t hidden() const { return config_.hidden_size; }
@@ -85,14 +90,25 @@ class DecoderBuilder {
     std::string from;  // empty: its own
     ir::RowSelection selection;
   };
-  /// x[.., K] -> [.., rows]; with a bias if the family has one or the checkpoint holds it.
+  /// x[tokens, K] -> [tokens, rows]; with a bias if the family has one or the checkpoint holds it.
   Tensor linear(Tensor x, const Projection& p) {
     const std::string& from = p.from.empty() ? p.name : p.from;
     const Tensor w =
         weight_from(p.name + ".weight", {p.rows, p.columns}, from + ".weight", p.selection);
     const Tensor y = matmul(x, w, true);
-    if (!p.bias && !input_.has_tensor(from + ".bias")) return y;
-    return y + weight_from(p.name + ".bias", {p.rows}, from + ".bias", p.selection);
+    if (!p.bias && !input_.has_tensor(from + ".bias")) return adapted(x, y, p);
+    return adapted(x, y + weight_from(p.name + ".bias", {p.rows}, from + ".bias", p.selection), p);
+  }
+  /// y and what the token's adapter adds to it.
+  Tensor adapted(Tensor x, Tensor y, const Projection& p) {
+    const int64_t slots = input_.options.max_loras, rank = input_.options.max_lora_rank;
+    if (slots == 0) return y;
+    const ir::RowSelection& rows = p.selection;
+    lora_modules_.push_back(
+        {p.name, p.from.empty() ? p.name : p.from, rows.first, rows.count, rows.run, rows.stride});
+    const Tensor a = network_->input("lora_a." + p.name, dtype_, {slots, rank, p.columns});
+    const Tensor b = network_->input("lora_b." + p.name, dtype_, {slots, rank, p.rows});
+    return y + ir::lora(x, slots_, a, b);
   }
 
   Tensor heads_norm(Tensor x, const std::string& name, int64_t heads) {
@@ -248,13 +264,18 @@ class DecoderBuilder {
   std::unique_ptr<Network> network_;
   ir::StepInputs step_;
   std::vector<Tensor> ropes_;  // tables of config_.ropes
+  Tensor slots_[2];            // of adapters: each token's, and each slot's scale
+  std::vector<LoraModule> lora_modules_;
 };
 
 }  // namespace
 
 std::unique_ptr<Network> decoder_graph(const DecoderConfig& config, const FamilyInput& input,
-                                       int64_t max_blocks) {
-  return DecoderBuilder(config, input, max_blocks).build();
+                                       int64_t max_blocks, std::vector<LoraModule>* lora_modules) {
+  DecoderBuilder builder(config, input, max_blocks);
+  auto network = builder.build();
+  *lora_modules = std::move(builder).lora_modules();
+  return network;
 }
 
 }  // namespace ramjet::models

@@ -26,6 +26,8 @@ struct ModelOptions {
   int64_t max_seq_len = 0;  // 0: the configuration's
   int64_t block_tokens = 16;
   DType kv_dtype = DType::kBf16;
+  int64_t max_loras = 0;  // adapters held at once; 0: the graph knows none
+  int64_t max_lora_rank = 16;
   /// Scale of an fp8 cache's keys ('k') or values ('v') by the attention layer's name; empty: 1.
   std::function<double(const std::string& attention, char which)> cache_scale;
 };
@@ -39,12 +41,20 @@ struct KvGroupSpec {
   int64_t window = 0;
 };
 
+/// A projection that adapters may be added to: inputs "lora_a." and "lora_b." + `name` of the
+/// graph. Its rows are all, or some, of those of the checkpoint's module `stored`.
+struct LoraModule {
+  std::string name, stored;
+  int64_t first = 0, count = 0, run = 0, stride = 0;  // as ir::RowSelection
+};
+
 struct Model {
   std::unique_ptr<Network> network;  // output "logits" f32[logit_rows, vocab]
   ModelInfo info;
   std::vector<KvGroupSpec> kv_groups;
   /// Embedding and head: what fp8 leaves in floats.
   std::vector<std::string> float_tensors = {"lm_head.weight", "model.embed_tokens.weight"};
+  std::vector<LoraModule> lora_modules;
   std::string encoder;  // facts of an encoder (bert.cc), which has no logits; empty for others
 };
 

@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "runtime/executor/adapter_table.h"
 #include "runtime/executor/publisher.h"
 #include "runtime/sampling/sampling_state.h"
 #include "runtime/scheduler/sequence.h"
@@ -46,6 +47,7 @@ struct ActiveRequest {
   std::vector<PositionLogprobs> prompt_logprobs;       // gathered chunk by chunk
   std::shared_ptr<RequestSink> sink;  // owners: this request and its events on their way
   std::shared_ptr<LogitsFeed> feed;   // owners: this request and the caller of logits(); or null
+  AdapterRef adapter;                 // null: the bare model
   bool host_sampled = false;          // keeps the step loop from running ahead
   int unfinished = 1;
   int cached_tokens = 0;

@@ -71,6 +71,7 @@ ExecutorCore::ExecutorCore(std::unique_ptr<Session> session, const ExecutorConfi
       info_(session_->info()),
       config_(config),
       scheduler_config_(scheduler),
+      adapters_(info_.max_loras),
       loop_({session_.get(), &publisher_, pool, &SteadyClock::instance(), &config_.hooks},
             scheduler, block_config(info_, config)),
       publisher_([this](uint64_t request) { cancel(request); }, config_.hooks.on_published) {
@@ -107,6 +108,9 @@ Result<std::unique_ptr<ActiveRequest>> ExecutorCore::prepare(Request request,
   auto active = std::make_unique<ActiveRequest>();
   ActiveRequest& r = *active;
   r.id = next_id_.fetch_add(1);
+  if (!request.adapter.empty()) {
+    ASSIGN_OR_RETURN(r.adapter, adapters_.find(request.adapter));
+  }
   r.max_output = resolve_max_output(request, limits_);
   r.request = std::move(request);
   r.seed = r.request.sampling.seed.value_or(draw_seed());

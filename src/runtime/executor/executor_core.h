@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/executor/adapter_table.h"
 #include "runtime/executor/publisher.h"
 #include "runtime/executor/step_loop.h"
 #include "runtime/executor/validate.h"
@@ -45,6 +46,10 @@ class ExecutorCore {
   Result<std::vector<RequestOutput>> generate(Request request, double timeout_s);
   Status logits(const LogitsRequest& request,
                 const std::function<void(int, std::span<const float>)>& sink);
+  /// `read` is asked for the weights once there is a slot for them.
+  Status load_adapter(const AdapterInfo& info, const std::function<Result<LoraWeights>()>& read);
+  Status unload_adapter(const std::string& name) { return adapters_.remove(name); }
+  std::vector<AdapterInfo> adapters() const { return adapters_.list(); }
   ExecutorStats stats() const;
   Status health() const;
   /// Runs between two steps. kUnavailable if the loop does not come to it in time.
@@ -88,6 +93,7 @@ class ExecutorCore {
   ExecutorConfig config_;
   SchedulerConfig scheduler_config_;
   RequestLimits limits_;
+  AdapterTable adapters_;
   StepLoop loop_;           // of the loop's thread only
   bool told_lost_ = false;  // of the loop's thread
   bool unchecked_ = false;  // steps ran since the last check_integrity(); of the loop's thread

@@ -74,6 +74,7 @@ Status ExecutorCore::logits(const LogitsRequest& request,
   }
   Request inner;
   inner.prompt_ids = request.ids;
+  inner.adapter = request.adapter;
   inner.sampling.stop.max_tokens = 0;
   ASSIGN_OR_RETURN(auto active, prepare(std::move(inner), {}));
   active->logits_from = request.first_position;
@@ -116,6 +117,14 @@ Status ExecutorCore::consume_feed(uint64_t id, LogitsFeed& feed, const LogitsReq
     if (!done) command({Command::Kind::kResume, id, nullptr, {}, -1});
   }
   return ok_status();
+}
+
+Status ExecutorCore::load_adapter(const AdapterInfo& info,
+                                  const std::function<Result<LoraWeights>()>& read) {
+  ASSIGN_OR_RETURN(const AdapterRef adapter, adapters_.reserve(info));
+  ASSIGN_OR_RETURN(const LoraWeights weights, read());
+  RETURN_IF_ERROR(session_->set_adapter(adapter->slot, weights));
+  return adapters_.publish(adapter);
 }
 
 Status ExecutorCore::check_integrity() {

@@ -21,7 +21,8 @@ class StepInputs {
 
   int64_t max_blocks_;
   std::vector<int32_t> token_ids_, positions_, query_start_, kv_len_, prompt_len_, block_table_,
-      logit_rows_;
+      logit_rows_, lora_slots_;
+  bool adapters_;                    // the session has slots for them
   std::vector<int32_t> table_used_;  // entries that may not be zero, by row
   std::vector<BlockCopy> copies_;
 };

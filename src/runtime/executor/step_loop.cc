@@ -43,6 +43,10 @@ void StepLoop::add(std::unique_ptr<ActiveRequest> request) {
   spec.priority = r.request.priority;
   spec.deadline_ns = r.deadline_ns;
   spec.extra = r.request.cache_salt;
+  if (r.adapter != nullptr) {
+    spec.adapter_slot = r.adapter->slot;
+    spec.extra = hash64(std::as_bytes(std::span(&r.adapter->id, 1)), spec.extra);
+  }
   const auto prompt = static_cast<int64_t>(spec.tokens.size());
   if (info_.length_free_tokens > 0 && prompt > info_.length_free_tokens) {
     spec.extra = hash64(std::as_bytes(std::span(&prompt, 1)), spec.extra);

@@ -28,7 +28,8 @@ struct SequenceSpec {
   int fanout = 1;               // sequences that fork from it after the prefill
   int priority = 0;             // higher first
   int64_t deadline_ns = 0;      // 0: none
-  uint64_t extra = 0;           // distinguishes prefixes (salt)
+  uint64_t extra = 0;           // distinguishes prefixes (salt, adapter)
+  int32_t adapter_slot = -1;    // as in StepBatch::lora_slots
   int64_t logits_from = -1;     // logits of all prompt positions from here; -1: the last only
   int64_t max_logit_rows = 0;   // in one step; 0: no limit of its own
 };

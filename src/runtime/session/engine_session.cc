@@ -44,6 +44,9 @@ Status EngineSession::find_bindings() {
   info_ = std::move(interface.info);
   step_inputs_ = std::move(interface.inputs);
   inputs_.resize(program.inputs.size());
+  ASSIGN_OR_RETURN(adapters_, AdapterMemory::create(program));
+  info_.max_loras = adapters_.slots();
+  info_.max_lora_rank = adapters_.rank();
   outputs_.resize(1);
   info_.device = fmt::format("{} x{}", file_->manifest().provenance.target, pool_->size());
   ASSIGN_OR_RETURN(logits_, AlignedMemory::allocate(static_cast<size_t>(info_.max_logit_rows) *
@@ -56,7 +59,8 @@ Status EngineSession::allocate_cache(const ExecutorConfig& config) {
   const engine::Manifest& manifest = file_->manifest();
   // Mapped weights lie in the page cache, which counts as available, but they are needed.
   const uint64_t available = available_memory_bytes();
-  const uint64_t free_bytes = available - std::min(available, mapped_weight_bytes(manifest));
+  const uint64_t needed = mapped_weight_bytes(manifest) + adapters_.bytes();
+  const uint64_t free_bytes = available - std::min(available, needed);
   RETURN_IF_ERROR(size_cache(manifest, config, free_bytes, kUsualFraction, info_));
   ASSIGN_OR_RETURN(cache_, AlignedMemory::allocate(info_.kv_bytes, "the KV cache"));
   std::byte* at = cache_.data();
@@ -91,6 +95,10 @@ Result<std::span<const float>> EngineSession::step(const StepBatch& batch) {
   const int64_t sequences = static_cast<int64_t>(batch.kv_len.size());
   const int64_t rows = static_cast<int64_t>(batch.logit_rows.size());
   for (size_t i = 0; i < inputs_.size(); ++i) {
+    if (step_inputs_[i] == StepInput::kAdapter) {
+      inputs_[i] = adapters_.view(i);
+      continue;
+    }
     const std::span<const int32_t> ids = step_ids(batch, step_inputs_[i]);
     Shape shape = {static_cast<int64_t>(ids.size())};
     if (step_inputs_[i] == StepInput::kBlockTable) shape = {sequences, info_.max_blocks};
@@ -99,6 +107,10 @@ Result<std::span<const float>> EngineSession::step(const StepBatch& batch) {
   outputs_[0] = {logits_.data(), DType::kF32, {rows, info_.vocab_size}};
   RETURN_IF_ERROR(runner_->run(inputs_, outputs_, kv_));
   return std::span<const float>(outputs_[0].span<float>());
+}
+
+Status EngineSession::set_adapter(int32_t slot, const LoraWeights& weights) {
+  return adapters_.set(slot, weights);
 }
 
 }  // namespace ramjet::runtime

@@ -11,6 +11,7 @@
 
 #include "engine/engine_file.h"
 #include "kernels/kernel.h"
+#include "runtime/session/adapter_memory.h"
 #include "runtime/session/aligned_memory.h"
 #include "runtime/session/program_runner.h"
 #include "runtime/session/session.h"
@@ -28,6 +29,7 @@ class EngineSession final : public Session {
 
   const SessionInfo& info() const override { return info_; }
   Result<std::span<const float>> step(const StepBatch& batch) override;
+  Status set_adapter(int32_t slot, const LoraWeights& weights) override;
 
   ProgramRunner& runner() { return *runner_; }
   void set_profiling(bool on) { runner_->set_profiling(on); }
@@ -45,6 +47,7 @@ class EngineSession final : public Session {
   std::vector<StepInput> step_inputs_;  // of the program's inputs
   std::vector<TensorView> inputs_;      // in the program's order
   std::vector<TensorView> outputs_;
+  AdapterMemory adapters_;
   AlignedMemory logits_;
   AlignedMemory cache_;
   std::vector<kernels::KvView> kv_;

@@ -28,6 +28,9 @@ class PlantedSession final : public Session {
     return inner_->launch(batch, rows);
   }
   Status collect(std::span<SampledRow> rows) override { return inner_->collect(rows); }
+  Status set_adapter(int32_t slot, const LoraWeights& weights) override {
+    return inner_->set_adapter(slot, weights);
+  }
   bool lost() override { return made_up_ || inner_->lost(); }
   double device_busy_s() const override { return inner_->device_busy_s(); }
 

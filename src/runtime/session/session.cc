@@ -12,4 +12,8 @@ Status Session::collect(std::span<SampledRow>) {
   return internal_error("this session does not choose tokens");
 }
 
+Status Session::set_adapter(int32_t, const LoraWeights&) {
+  return internal_error("this session holds no adapters");
+}
+
 }  // namespace ramjet::runtime

@@ -36,6 +36,7 @@ struct StepBatch {
   std::span<const int32_t> logit_rows;   // [R], rows of which logits are wanted
   std::span<const BlockCopy> copies;     // done before the step
   std::span<const int32_t> prompt_len;   // [S], of the request's own prompt
+  std::span<const int32_t> lora_slots;   // [T], each token's adapter or -1; if max_loras > 0
 };
 
 struct SessionInfo {
@@ -53,7 +54,21 @@ struct SessionInfo {
   /// Not 0: keys depend on the prompt's length once it is above this (dynamic rope scaling), so
   /// that such prompts share prefixes with prompts of equal length only.
   int64_t length_free_tokens = 0;
-  std::string device;  // the path that runs
+  std::string device;     // the path that runs
+  int64_t max_loras = 0;  // slots of adapters
+  int64_t max_lora_rank = 0;
+};
+
+/// The matrices of an adapter by module of the engine; modules without any stay as they are.
+struct LoraWeights {
+  struct Part {
+    std::string module;
+    int64_t rank = 0;
+    std::vector<float> a;  // [rank, in]
+    std::vector<float> b;  // [out, rank]
+  };
+  float scale = 1;
+  std::vector<Part> parts;
 };
 
 /// How the token after one row of logits is chosen; semantics of runtime/sampling/sampler.h.
@@ -91,6 +106,9 @@ class Session {
   virtual Status launch(const StepBatch& batch, std::span<const RowSampling> rows);
   /// Waits for the oldest launched step; `rows` as many as it had. Not more often than launch().
   virtual Status collect(std::span<SampledRow> rows);
+  /// Fills a slot of adapters. From any thread, for a slot that no step under way or later names
+  /// until this has returned. Errors leave the slot undefined.
+  virtual Status set_adapter(int32_t slot, const LoraWeights& weights);
   /// Asked after an error: whether the device is lost to this process, so that every later step
   /// would fail too.
   virtual bool lost() { return false; }

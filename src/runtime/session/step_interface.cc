@@ -4,12 +4,14 @@
 
 #include "base/log.h"
 #include "op/fields.h"
+#include "runtime/session/adapter_memory.h"
 
 namespace ramjet::runtime {
 namespace {
 
-constexpr std::string_view kInputNames[] = {"token_ids",   "positions",  "query_start", "kv_len",
-                                            "block_table", "logit_rows", "prompt_len"};
+constexpr std::string_view kInputNames[] = {"token_ids",  "positions",   "query_start",
+                                            "kv_len",     "block_table", "logit_rows",
+                                            "prompt_len", "lora_slots"};
 
 /// Tokens that every layer sees at most: blocks further back can be freed. 0 if one sees all.
 int64_t common_window(const engine::Manifest& manifest) {
@@ -48,6 +50,10 @@ Result<StepInterface> read_step_interface(const engine::EngineFile& file,
   StepInterface result;
   SessionInfo& info = result.info;
   for (const engine::Binding& binding : program.inputs) {
+    if (AdapterMemory::holds(binding.name)) {
+      result.inputs.push_back(StepInput::kAdapter);
+      continue;
+    }
     const auto* const name =
         std::find(std::begin(kInputNames), std::end(kInputNames), binding.name);
     if (name == std::end(kInputNames)) {
@@ -89,6 +95,8 @@ std::span<const int32_t> step_ids(const StepBatch& batch, StepInput input) {
     case StepInput::kBlockTable: return batch.block_table;
     case StepInput::kLogitRows: return batch.logit_rows;
     case StepInput::kPromptLen: return batch.prompt_len;
+    case StepInput::kLoraSlots: return batch.lora_slots;
+    case StepInput::kAdapter: break;
   }
   return {};
 }

@@ -22,6 +22,8 @@ enum class StepInput : uint8_t {
   kBlockTable,
   kLogitRows,
   kPromptLen,
+  kLoraSlots,
+  kAdapter,  // the session's own memory: AdapterMemory
 };
 
 struct StepInterface {
