@@ -3,7 +3,7 @@
 // Groups: few (8b's products of 1 and 16 tokens), 8b, 70b, square (bare products, scaled in fp8),
 // own (8b with the ops' own epilogues), compile (no GPU needed: what the compiler says of each
 // kernel of the groups), parts (what loads, stores and the epilogue cost: each left out), bf16, fp8
-// (only that).
+// (only that), no_turns.
 //
 // Each shape: random operands, a naive kernel as the oracle of sampled tokens (results poisoned,
 // NaN looked for everywhere), then rounds in which each variant runs a train of launches over
@@ -45,6 +45,7 @@ struct Shape {
   bool fp8;
   bool own = false;  // the op's epilogue: pairs for 28672 rows, a residual for 4096
   bool parts = false;
+  bool turns = true;  // warpgroups by turns too
   bool gated() const { return own && n == 28672; }
   bool residual() const { return own && n == 4096; }
 };
@@ -57,6 +58,7 @@ std::vector<Entry> entries_of(const Shape& s) {
       return;
     config = make_case(config, s.m, s.gated(), s.residual()).config;
     if (config.store_map && !gemm_sm90_store_map(config)) return;
+    if (config.pingpong && !s.turns) return;
     made.push_back({std::move(name), config, blocks, ""});
   };
   const auto tiles = [&](int t) {
@@ -433,7 +435,7 @@ int run_lab(int argc, char** argv) {
   std::vector<Shape> shapes;
   std::string out;
   std::optional<bool> only;
-  bool compile = false;
+  bool compile = false, turns = true;
   const auto add = [&](std::vector<std::pair<int64_t, int64_t>> sizes, std::vector<int> tokens,
                        bool own = false, bool parts = false) {
     for (const bool fp8 : {true, false}) {
@@ -448,6 +450,8 @@ int run_lab(int argc, char** argv) {
     const std::string_view word = argv[i];
     if (word == "compile") {
       compile = true;
+    } else if (word == "no_turns") {
+      turns = false;
     } else if (word == "8b") {
       add(small, {256, 1024, 8192});
     } else if (word == "few") {
@@ -467,6 +471,7 @@ int run_lab(int argc, char** argv) {
       out = word;
     }
   }
+  for (Shape& s : shapes) s.turns = turns;
   if (only) std::erase_if(shapes, [&](const Shape& s) { return s.fp8 != *only; });
   if (compile) return compile_all(shapes);
   Race race;

@@ -558,6 +558,8 @@ __device__ void consume(const AttentionArguments& a, const Work& work, const Exc
     float out[ATT_PAD / 2];
     Softmax m;
     c.queries = queries + (buffer * 2 + group) * kQueryBytes;
+    // Where warpgroups fetch queries themselves nobody waits for a buffer.
+    uint64_t* const queries_done = ATT_TMA ? &queries_empty[buffer] : nullptr;
 #if ATT_TMA
     barrier_wait(&queries_full[buffer], queries_phase);
 #if ATT_KV == 1
@@ -567,11 +569,11 @@ __device__ void consume(const AttentionArguments& a, const Work& work, const Exc
     load_queries(a, it, group, queries + group * kQueryBytes);
 #endif
     if constexpr (SPLIT_TILES == 0) {
-      attend_keys(c, it, out, m, &queries_empty[buffer]);
+      attend_keys(c, it, out, m, queries_done);
     } else {
       for (Item part = it.part();; part = part.before(it)) {
         const bool last = part.first_tile == it.first_tile;
-        attend_keys(c, part, out, m, last ? &queries_empty[buffer] : nullptr);
+        attend_keys(c, part, out, m, last ? queries_done : nullptr);
         if (busy && part.last_tile < it.last_tile) add_sums(exchange.own(group), out, m);
         if (last) break;
         if (busy) leave_sums(exchange.own(group), out, m);
