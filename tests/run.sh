@@ -155,6 +155,7 @@ if [ "$deep" = deep ]; then
     LIMIT=7200 counted templates .venv/bin/python tests/python/template_differential.py \
       build/ramjet --cases 2000
     LIMIT=7200 counted grammars .venv/bin/python tests/python/grammar_differential.py build/ramjet
+    counted kserve .venv/bin/pytest -q tests/python/test_kserve.py  # fast runs have no tritonclient
     section "the page in a browser"
     tools/install_dependencies.sh chromium
     counted page .venv/bin/pytest -q tests/python/test_page.py
