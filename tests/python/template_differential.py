@@ -57,7 +57,7 @@ FILTERS = ["upper", "lower", "title", "capitalize", "trim", "length", "count", "
            "truncate(9, true)", "truncate(5, false, '..', 0)", "wordcount", "wordwrap(5)", "urlencode", "xmlattr", "striptags",
            "format(1, 2)", "attr('upper')", "attr('a')", "filesizeformat", "int(0, 16)", "int(default=5)", "float(1.5)",
            "sort(reverse=true)", "sort(attribute='v')", "sort(case_sensitive=true)", "unique(attribute='k')|list", "forceescape",
-           "max(attribute='v')", "map('int')|sum", "trim('Hd')", "random_filter"]
+           "max(attribute='v')", "map('int')|sum", "trim('Hd')", "random_filter", "pprint"]
 TESTS = ["defined", "undefined", "none", "string", "number", "integer", "float", "boolean", "mapping", "iterable",
          "sequence", "callable", "true", "false", "odd", "even", "divisibleby 2", "divisibleby(3)", "lower", "upper",
          "in [1, 2, 'a']", "in s", "eq 1", "ne 1", "gt 1", "lt(2)", "ge 2", "le 2", "sameas true", "sameas none", "equalto('a')",

@@ -5,9 +5,10 @@
 // Immutable after compile(), so render() may be called from any thread at once. A template and its
 // context are hostile: steps, output, memory and depth are bounded, no attribute that begins with
 // an underscore can be reached, and every failure is an Error, never an exception.
-// Limits against the reference: integers are 128-bit (an overflow is an Error); include, import
-// and extends are refused when compiled, as are a block that is not `scoped` within another scope
-// and autoescape; bytes, \N escapes, lipsum, pprint, urlize and random are unsupported.
+// Limits against the reference: integers are 128-bit (an overflow is an Error); a block that is not
+// `scoped` within another scope and autoescape are refused when compiled; `self`, bytes, \N
+// escapes, lipsum, urlize and random are unsupported. include, import and extends fail when they
+// are reached, as they do there: a chat template has no loader.
 #pragma once
 
 #include <cstdint>
@@ -57,7 +58,7 @@ struct Program;
 class ChatTemplate {
  public:
   /// Errors: kInvalidArgument for a syntax error (names the line), an unknown filter or test, or a
-  /// template that is too large or too deeply nested; kUnsupported for include, import, extends.
+  /// template that is too large or too deeply nested; kUnsupported for autoescape.
   static Result<ChatTemplate> compile(std::string source);
 
   /// Renders with the members of the object `context` as variables. Errors: kInvalidArgument where

@@ -44,13 +44,29 @@ TEST(ChatTemplate, RaisedMessageComesOutAsItStands) {
   EXPECT_EQ(got.error().message, "Only user and assistant roles!");
 }
 
-TEST(ChatTemplate, RefusesOtherTemplates) {
+TEST(ChatTemplate, OtherTemplatesFailWhereTheyAreReached) {
   for (const std::string tag :
-       {"include 'x'", "import 'x' as y", "extends 'x'", "from 'x' import y"}) {
-    const auto t = ChatTemplate::compile("{% " + tag + " %}");
-    ASSERT_FALSE(t.ok()) << tag;
-    EXPECT_EQ(t.error().code, ErrorCode::kUnsupported) << tag;
+       {"include 'x'", "include 'x' ignore missing with context", "import 'x' as y", "extends 'x'",
+        "from 'x' import y, z as w without context"}) {
+    const auto got = render("{% " + tag + " %}");
+    ASSERT_FALSE(got.ok()) << tag;
+    EXPECT_EQ(got.error().message,
+              "no loader for this environment specified: a chat template stands alone");
+    EXPECT_EQ(*render("a{% if false %}{% " + tag + " %}{% endif %}b"), "ab") << tag;
   }
+}
+
+// As Python's pprint.pformat prints it.
+TEST(ChatTemplate, PrettyPrints) {
+  const auto pretty = [](const std::string& v) { return *render("{{ v|pprint }}", v); };
+  EXPECT_EQ(pretty(R"({"v":{"b":1,"a":[null,"x"]}})"), "{'a': [None, 'x'], 'b': 1}");
+  const std::string forty(40, 'y'),
+      words = "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod";
+  EXPECT_EQ(pretty(R"({"v":{"k":[")" + forty + R"(","b"],"a":")" + forty + R"("}})"),
+            "{'a': '" + forty + "',\n 'k': ['" + forty + "', 'b']}");
+  EXPECT_EQ(pretty(R"({"v":")" + words + " " + words + R"("})"),
+            "('lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod lorem '\n"
+            " 'ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod')");
 }
 
 TEST(ChatTemplate, RefusesAContextThatIsNoObject) {

@@ -24,6 +24,9 @@ std::span<const FilterEntry> number_filters();
 std::span<const FilterEntry> sequence_filters();
 std::span<const FilterEntry> selection_filters();
 
+/// `x | pprint`: Python's pprint.pformat. pretty_print.cc
+Value pretty_print(Runtime& rt, const Value& v, const CallArgs& call);
+
 /// jinja2's make_attrgetter: "a.b.0" as a chain of items; kMissing is the item itself.
 Value lookup_path(Runtime& rt, const Value& item, const Value& path);
 /// The same, with `fallback` (unless None) in place of each undefined step.

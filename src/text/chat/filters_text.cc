@@ -283,7 +283,7 @@ Value to_json(Runtime& rt, const Value& v, const CallArgs& call) {
 }
 
 [[noreturn]] Value unsupported_filter(Runtime&, const Value&, const CallArgs&) {
-  throw_error(ErrorCode::kUnsupported, "filters pprint, urlize and random are not supported");
+  throw_error(ErrorCode::kUnsupported, "filters urlize and random are not supported");
 }
 
 constexpr std::array<FilterEntry, 24> kFilters = {{{"tojson", to_json},
@@ -307,7 +307,7 @@ constexpr std::array<FilterEntry, 24> kFilters = {{{"tojson", to_json},
                                                    {"wordwrap", word_wrap_filter},
                                                    {"urlencode", url_encode},
                                                    {"xmlattr", xml_attributes},
-                                                   {"pprint", unsupported_filter},
+                                                   {"pprint", pretty_print},
                                                    {"urlize", unsupported_filter},
                                                    {"random", unsupported_filter}}};
 

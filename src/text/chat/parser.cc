@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "text/chat/globals.h"
+
 namespace ramjet::text::chat {
 
 void Parser::parse() {
@@ -136,6 +138,10 @@ Stmt* Parser::parse_statement() {
                                           {"autoescape", &Parser::parse_autoescape},
                                           {"generation", &Parser::parse_generation},
                                           {"block", &Parser::parse_named_block},
+                                          {"include", &Parser::parse_loading},
+                                          {"import", &Parser::parse_loading},
+                                          {"from", &Parser::parse_loading},
+                                          {"extends", &Parser::parse_loading},
                                           {"print", &Parser::parse_print}};
   open_tags_.push_back(tag.text);
   Stmt* stmt = nullptr;
@@ -150,12 +156,6 @@ Stmt* Parser::parse_statement() {
   }
   open_tags_.pop_back();
   if (stmt != nullptr) return stmt;
-  for (const std::string_view name : {"include", "import", "from", "extends"}) {
-    if (name != tag.text) continue;
-    throw_error(ErrorCode::kUnsupported,
-                fmt::format("tag '{}' is not supported: a chat template stands alone (line {})",
-                            name, tag.line));
-  }
   error(fmt::format("Encountered unknown tag '{}'.", tag.text), tag.line);
 }
 
@@ -320,6 +320,39 @@ Stmt* Parser::parse_named_block() {
   stmt->body = parse_block({"endblock"});
   take();
   if (current().kind == TokenKind::kName) expect_name(name);
+  return stmt;
+}
+
+/// include, import, from and extends are read in full and fail when they are reached, as in an
+/// environment without a loader.
+Stmt* Parser::parse_loading() {
+  const std::string_view tag = open_tags_.back();
+  const int line = current().line;
+  parse_expression();
+  const auto skip_context = [&] {
+    if (skip_name("with") || skip_name("without")) expect_name("context");
+  };
+  if (tag == "include") {
+    if (skip_name("ignore")) expect_name("missing");
+  } else if (tag == "import") {
+    expect_name("as");
+    parse_name_target(NameUse::kStore);
+  } else if (tag == "from") {
+    expect_name("import");
+    while (current().kind == TokenKind::kName && !current().is_name("with") &&
+           !current().is_name("without")) {
+      parse_name_target(NameUse::kStore);
+      if (skip_name("as")) parse_name_target(NameUse::kStore);
+      if (!skip_operator(",")) break;
+    }
+  }
+  if (tag != "extends") skip_context();
+  auto* call = make<CallExpr>(make<ConstExpr>(find_global("raise_exception"), line), line);
+  call->args.positional.push_back(make<ConstExpr>(
+      Value::of_text("no loader for this environment specified: a chat template stands alone"),
+      line));
+  auto* stmt = make<OutputStmt>(line);
+  stmt->parts.push_back(under(stmt, call));
   return stmt;
 }
 

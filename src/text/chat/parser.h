@@ -40,6 +40,7 @@ class Parser {
   Stmt* parse_autoescape();
   Stmt* parse_generation();
   Stmt* parse_named_block();
+  Stmt* parse_loading();
   Stmt* parse_print();
   void parse_signature(MacroNode& macro);
   Expr* parse_target(bool with_namespace, std::string_view end_name = {});

@@ -1,15 +1,11 @@
 #include "text/tokenizer/gguf_patterns.h"
 
 #include "text/tokenizer/byte_level.h"
+#include "text/tokenizer/conversion.h"
 
 namespace ramjet::text {
 namespace {
 
-constexpr std::string_view kLlama3 =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3})"
-    R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr std::string_view kQwen2 = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N})"
-                                    R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr std::string_view kQwen35 =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N})"
     R"(| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
@@ -28,13 +24,7 @@ constexpr std::string_view kBailing = R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]
 constexpr std::string_view kExaoneMoe =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+)"
     R"(|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)";
-// Words of upper then lower case (o200k): with contractions, and Mistral's without.
-constexpr std::string_view kGpt4o =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?)"
-    R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3})"
-    R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+// As o200k, without its contractions.
 constexpr std::string_view kTekken =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
     R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"
@@ -60,17 +50,20 @@ constexpr std::string_view kDeepseek3 =
     R"(| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 constexpr GgufPreTokenizer kTable[] = {
-    {" llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 ", {kLlama3}, true, true},
-    {" dbrx smaug-bpe chatglm-bpe glm4 ", {kLlama3}},
-    {" qwen2 ", {kQwen2}, false, false, true},
+    {" llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 ",
+     {kLlama3Pattern},
+     true,
+     true},
+    {" dbrx smaug-bpe chatglm-bpe glm4 ", {kLlama3Pattern}},
+    {" qwen2 ", {kQwen2Pattern}, false, false, true},
     {" qwen35 ", {kQwen35}, false, false, true},
-    {" deepseek-r1-qwen kormo megrez stablelm2 hunyuan solar-open grok-2 ", {kQwen2}},
+    {" deepseek-r1-qwen kormo megrez stablelm2 hunyuan solar-open grok-2 ", {kQwen2Pattern}},
     {" minicpm5 ", {R"(\p{N}{1,3})", kMinicpm5}, true},
     {" jais-2 ", {kJais2}},
     {" seed-coder ", {kSeedCoder}},
     {" bailingmoe bailingmoe2 llada-moe ", {kBailing}},
     {" exaone-moe ", {kExaoneMoe}},
-    {" gpt-4o llama4 kanana2 minimax-m2 ", {kGpt4o}},
+    {" gpt-4o llama4 kanana2 minimax-m2 ", {kO200kPattern}},
     {" tekken ", {kTekken}, true, true},
     {" deepseek-llm ",
      {kNewline, kDeepseekLetters, kDeepseekPunctuation, R"(\s+$)", kCjk, R"(\p{N}+)"}},
