@@ -45,5 +45,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const bool local = (*tokenizer)->serialized().find("decoders") == std::string_view::npos;
     if (local && joined != whole) std::abort();
   }
+  const size_t half = text.size() / 2;
+  const auto pair =
+      (*tokenizer)->encode_pair(text.substr(0, half), text.substr(half), {.limits = true});
+  if (pair.ok() && pair->ids.size() != pair->type_ids.size()) std::abort();
+  (void)(*tokenizer)->encode(text, {.limits = true});
   return 0;
 }
