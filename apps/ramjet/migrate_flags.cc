@@ -13,7 +13,7 @@ constexpr std::string_view kNoRemoteCode = "no code of a checkpoint is ever run"
 constexpr std::string_view kLog = "set RAMJET_LOG=debug, info, warn, error or off";
 constexpr std::string_view kOneRank = "engines run on one GPU so far";
 constexpr std::string_view kBeams = "beams are asked for in code: <ramjet/beam_search.h>";
-constexpr std::string_view kNoLora = "adapters are not loaded so far; merge them into the weights";
+constexpr std::string_view kLora = "adapters are loaded while serving; --max-loras N makes room";
 constexpr std::string_view kNoDraft = "there is no speculative decoding so far";
 constexpr std::string_view kNoMedia = "text models only so far";
 constexpr std::string_view kNoFile = "the options file is another one: see ramjet serve --config";
@@ -89,10 +89,10 @@ constexpr Flag kTrtllmBuild[] = {
     {"low_latency_gemm_plugin", Fate::kIdle, "", kKernels},
     {"low_latency_gemm_swiglu_plugin", Fate::kIdle, "", kKernels},
     {"lookup_plugin", Fate::kIdle, "", kKernels},
-    {"lora_plugin", Fate::kRefused, "", kNoLora},
-    {"lora_dir", Fate::kRefused, "", kNoLora},
-    {"lora_target_modules", Fate::kRefused, "", kNoLora},
-    {"max_lora_rank", Fate::kRefused, "", kNoLora},
+    {"lora_plugin", Fate::kIdle, "", kLora},
+    {"lora_dir", Fate::kRefused, "", kLora},
+    {"lora_target_modules", Fate::kIdle, "", kLora},
+    {"max_lora_rank", Fate::kTo, "--max-lora-rank", ""},
     {"context_fmha", Fate::kIdle, "", kAlways},
     {"use_paged_context_fmha", Fate::kIdle, "", kAlways},
     {"use_fp8_context_fmha", Fate::kIdle, "", "follows from --kv-dtype"},
@@ -228,10 +228,10 @@ constexpr Flag kVllmServe[] = {
     {"load_format", Fate::kIdle, "", "told from the files themselves"},
     {"task", Fate::kIdle, "", "told from the checkpoint itself"},
     {"runner", Fate::kIdle, "", "told from the checkpoint itself"},
-    {"enable_lora", Fate::kRefusedFlag, "", kNoLora},
-    {"lora_modules", Fate::kRefused, "", kNoLora},
-    {"max_loras", Fate::kIdle, "", kNoLora},
-    {"max_lora_rank", Fate::kIdle, "", kNoLora},
+    {"enable_lora", Fate::kIdleFlag, "", kLora},
+    {"lora_modules", Fate::kRefused, "", kLora},
+    {"max_loras", Fate::kTo, "--max-loras", ""},
+    {"max_lora_rank", Fate::kTo, "--max-lora-rank", ""},
     {"speculative_config", Fate::kRefused, "", kNoDraft},
     {"limit_mm_per_prompt", Fate::kIdle, "", kNoMedia},
     {"mm_processor_kwargs", Fate::kIdle, "", kNoMedia},
