@@ -112,6 +112,7 @@ Problem read_tools(const OrderedJson& body, OrderedJson& chat) {
     OrderedJson function = {{"name", tool["name"]}};
     if (tool.contains("description")) function["description"] = tool["description"];
     function["parameters"] = tool["input_schema"];
+    if (tool.contains("strict")) function["strict"] = tool["strict"];
     out.push_back({{"type", "function"}, {"function", std::move(function)}});
   }
   chat["tools"] = std::move(out);

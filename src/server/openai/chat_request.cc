@@ -73,6 +73,10 @@ std::optional<ApiError> check_tool(const OrderedJson& tool, size_t index) {
   const bool ok = tool.is_object() && tool.contains("type") && tool["type"] == "function" &&
                   tool.contains("function") && tool["function"].is_object() &&
                   tool["function"].contains("name") && tool["function"]["name"].is_string();
+  if (ok && tool["function"].contains("strict") && !tool["function"]["strict"].is_null() &&
+      !tool["function"]["strict"].is_boolean()) {
+    return bad_request(param, param + ": 'strict' must be true or false");
+  }
   if (ok) return std::nullopt;
   return bad_request(param, param + R"(: must be {"type":"function","function":{"name":...}})");
 }

@@ -5,6 +5,7 @@
 #include "server/openai/output_plan.h"
 #include "server/openai/prepare.h"
 #include "server/openai/reply.h"
+#include "server/openai/tool_grammar.h"
 
 namespace ramjet::server {
 
@@ -15,6 +16,9 @@ std::optional<ApiError> prepare_chat(const ModelHost& host, ChatRequest& request
   std::string text;
   if (auto error = render(host, request.prompt, text)) return error;
   spec.plan = plan_output(host, request, text);
+  if (spec.plan != nullptr) {
+    if (auto error = hold_strict_calls(*spec.plan->setup, request)) return error;
+  }
   std::vector<int32_t> ids;
   if (auto error = tokenize(host, text, common.text.add_special_tokens, ids)) return error;
   if (auto error = finish_prompt(host, common.text, ids)) return error;

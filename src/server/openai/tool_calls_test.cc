@@ -195,6 +195,52 @@ TEST(ToolCalls, ARequiredCallIsShapedByAGrammar) {
   EXPECT_FALSE(generates(asked.grammar, text));
 }
 
+Json strict_tools() {
+  Json list = tools();
+  list[0]["function"]["strict"] = true;
+  list[0]["function"]["parameters"]["required"] = {"city"};
+  return list;
+}
+
+TEST(ToolCalls, StrictArgumentsAreHeldUnderAuto) {
+  const std::string call = R"(<tool_call>
+{"name": "get", "arguments": {"city": "B"}}
+</tool_call>)";
+  const std::string other = R"(<tool_call>{"name":"put","arguments":{"any":[1]}}</tool_call>)";
+  Json fields = {{"tools", strict_tools()}};
+  Asked asked = ask("Well. " + call + other, fields);
+  ASSERT_EQ(asked.status, 200) << asked.body;
+  const Json choice = Json::parse(asked.body)["choices"][0];
+  EXPECT_EQ(choice["finish_reason"], "tool_calls");
+  EXPECT_EQ(choice["message"]["content"], "Well.");
+  ASSERT_EQ(choice["message"]["tool_calls"].size(), 2);
+  EXPECT_TRUE(generates(asked.grammar, "Well. " + call + other));
+  EXPECT_TRUE(generates(asked.grammar, "No call, <tool is a word."));
+  EXPECT_TRUE(generates(asked.grammar, "<think>maybe <tool_call> {}</think>" + call));
+  EXPECT_FALSE(generates(asked.grammar, R"(<tool_call>{"name":"get","arguments":{}}</tool_call>)"));
+  EXPECT_FALSE(generates(asked.grammar, R"(<tool_call>{"name":"got","arguments":{}}</tool_call>)"));
+  EXPECT_FALSE(generates(asked.grammar,
+                         "<think>x</think>"
+                         R"(<tool_call>{"name":"get","arguments":
+      {"city":5}}</tool_call>)"));
+  fields["parallel_tool_calls"] = false;
+  asked = ask(call, fields);
+  EXPECT_TRUE(generates(asked.grammar, call));
+  EXPECT_FALSE(generates(asked.grammar, call + other));
+  EXPECT_TRUE(ask("x", {{"tools", tools()}}).grammar.empty()) << "nothing is strict";
+}
+
+TEST(ToolCalls, WhatStrictCannotHoldIsRefused) {
+  const Asked gemma = ask("x", {{"tools", strict_tools()}}, "<|tool_call>");
+  EXPECT_EQ(gemma.status, 400);
+  EXPECT_EQ(Json::parse(gemma.body)["error"]["param"], "tools");
+  Json list = strict_tools();
+  list[0]["function"]["parameters"]["properties"]["city"]["format"] = "hostname";
+  EXPECT_EQ(ask("x", {{"tools", list}}).status, 400);
+  list[0]["function"]["strict"] = "yes";
+  EXPECT_EQ(ask("x", {{"tools", list}}).status, 400);
+}
+
 TEST(ToolCalls, ANamedFunctionGetsItsArguments) {
   const Json choice = {{"type", "function"}, {"function", {{"name", "get"}}}};
   Json fields = {{"tools", tools()}, {"tool_choice", choice}};

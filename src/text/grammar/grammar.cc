@@ -109,6 +109,9 @@ std::string triggered(const std::vector<Tag>& tags, bool required, bool once) {
   out += std::string("],\"required\":") + (required ? "true" : "false");
   return out + ",\"once\":" + (once ? "true" : "false") + "}}";
 }
+std::string with_special(const std::vector<std::string>& tokens, const std::string& spec) {
+  return "{\"special\":{\"tokens\":" + dump(OrderedJson(tokens)) + ",\"of\":" + spec + "}}";
+}
 
 }  // namespace spec
 

@@ -14,6 +14,8 @@
 //   {"repeat": {"of": SPEC, "min": 0, "max": -1}}
 //   {"triggered": {"tags": [{"trigger": S, "then": SPEC}, ...], "required": false,
 //                  "once": false}}   free text; after each trigger, what `then` says
+//   {"special": {"tokens": [S, ...], "of": SPEC}}   where SPEC speaks of these texts outside of
+//                  JSON, a special token of that spelling may be written too
 //
 // Immutable and safe from any thread once compiled. Compiling is bounded in time and memory.
 #pragma once
@@ -48,6 +50,7 @@ struct Tag {
 /// Free text with tags in it: from a trigger's last byte on, `then` is enforced, after it the text
 /// is free again. `required`: it may not end before the first tag. `once`: it ends with a tag.
 std::string triggered(const std::vector<Tag>& tags, bool required, bool once);
+std::string with_special(const std::vector<std::string>& tokens, const std::string& spec);
 
 }  // namespace spec
 

@@ -20,6 +20,7 @@ struct GrammarImpl {
   Normalizer normal;
   Net net;
   int32_t entry = 0;
+  std::vector<std::string> specials;  // texts that special tokens may spell
   Machine whole;
   Machine canonical;
   std::mutex mutex;  // of all of it: normal forms are made on demand

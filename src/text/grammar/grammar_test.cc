@@ -5,6 +5,7 @@
 
 #include <random>
 
+#include "text/grammar/grammar_impl.h"
 #include "text/grammar/token_mask.h"
 
 namespace ramjet::text {
@@ -70,6 +71,23 @@ TEST(Grammar, CombinatorsAreExact) {
           "unevaluatedProperties":false}}})");
   EXPECT_TRUE(generates(tree, R"({"v":1,"kids":[{"v":2},{"v":-3.5e7,"kids":[]}]})"));
   EXPECT_FALSE(accepts(tree, R"({"v":1,"kids":[{"x":2}]})"));
+}
+
+TEST(Grammar, AKeyThatIsTakenIsNotBegun) {
+  const std::string s = spec::json_schema(
+      R"({"type":"object","patternProperties":{"^p[ab]?$":{"type":"null"}},
+          "additionalProperties":false})");
+  EXPECT_TRUE(generates(s, R"({"p":null,"pa":null,"pb":null})"));
+  const GrammarPtr grammar = compiled(s);
+  Machine& machine = grammar->impl().canonical;
+  MachineState state = machine.start(grammar->impl().entry);
+  for (const char byte : std::string_view(R"({"pa":null,"p)")) {
+    state = machine.step(state, static_cast<uint8_t>(byte));
+  }
+  ASSERT_FALSE(state.empty());
+  EXPECT_TRUE(machine.step(state, 'a').empty()) << "it could only come twice";
+  EXPECT_FALSE(machine.step(state, 'b').empty());
+  EXPECT_FALSE(machine.step(state, '"').empty());
 }
 
 TEST(Grammar, NumbersAndSetsAreKeptWithinTheirBounds) {
@@ -173,6 +191,11 @@ TEST(TokenMask, EqualsTryingEveryToken) {
           "required":["n"]})"),
       spec::regex("(the|a)( [a-z]+){1,3}\\."),
       spec::ebnf("root ::= (\"é\" | [a-f] root)+"),
+      spec::json_schema(R"({"type":"object","properties":{"p":{"type":"null"},"s":{"const":1}},
+          "patternProperties":{"^[ab]{0,2}$":{"type":"boolean"}},"additionalProperties":false})"),
+      spec::json_schema(R"({"type":"array","minItems":1,"maxItems":1,"items":{"anyOf":[
+          {"type":"object","additionalProperties":{"enum":[0,true]}},
+          {"type":"object","properties":{"the":{}},"additionalProperties":{"type":"string"}}]}})"),
   };
   std::mt19937 random(7);
   size_t forced = 0;
@@ -229,6 +252,99 @@ TEST(TokenMask, ForcedTextIsTheTokenizersOwnTokens) {
   EXPECT_GE(head_text.size(), 5u) << head_text;
   EXPECT_TRUE(forced(spec::choice({"\xc3\xa9", "\xc3\xa8"})).second.size() <= 1);
   EXPECT_TRUE(forced(spec::regex("[ab]c")).first.empty());
+}
+
+TEST(TokenMask, SpecialTokensStandWhereTheirTextIsNamed) {
+  const auto tokenizer = Tokenizer::load("models/demo");
+  if (!tokenizer.ok()) GTEST_SKIP() << tokenizer.error().message;
+  const int32_t special = (*tokenizer)->token_id("<|system|>").value();
+  const auto trie = std::make_shared<const TokenTrie>(**tokenizer, (*tokenizer)->vocab_size(),
+                                                      std::vector<int32_t>{0});
+  const std::string plain = spec::triggered(
+      {{"<|system|>", spec::json_schema(R"({"enum":["<|system|>"]})")}}, false, true);
+  const auto with = make_token_mask(compiled(spec::with_special({"<|system|>"}, plain)), trie);
+  const auto without = make_token_mask(compiled(plain), trie);
+  std::vector<uint32_t> bits(trie->words());
+  const auto allowed = [&](TokenMask& mask) {
+    EXPECT_TRUE(mask.fill(bits));
+    return (bits[static_cast<size_t>(special) / 32] >> (special % 32) & 1) != 0;
+  };
+  EXPECT_FALSE(allowed(**without));
+  EXPECT_TRUE(allowed(**with));
+  ASSERT_TRUE((*with)->accept(special));
+  EXPECT_FALSE(allowed(**with));
+  const std::vector<int32_t> quote =
+      (*tokenizer)->encode("\"", {.add_special_tokens = false}).value();
+  ASSERT_TRUE((*with)->accept(quote.at(0)));
+  EXPECT_FALSE(allowed(**with)) << "never within JSON";
+  EXPECT_FALSE((*with)->clone()->accept(special));
+}
+
+/// The mask after `text`, token by token from the automaton alone.
+std::vector<uint32_t> mask_by_stepping(const Grammar& grammar, const TokenTrie& trie,
+                                       std::string_view text) {
+  Machine& machine = grammar.impl().canonical;
+  MachineState at = machine.start(grammar.impl().entry);
+  for (const char byte : text) at = machine.step(at, static_cast<uint8_t>(byte));
+  std::vector<uint32_t> bits(trie.words());
+  const auto set = [&bits](int32_t id) { bits[static_cast<size_t>(id) / 32] |= 1u << (id % 32); };
+  std::vector<MachineState> path{at};
+  const auto& nodes = trie.nodes();
+  for (uint32_t i = 0; i < nodes.size();) {
+    grammar.impl().pool.renew();
+    path.resize(nodes[i].depth);
+    MachineState next = machine.step(path.back(), nodes[i].byte);
+    if (next.empty()) {
+      i = nodes[i].after;
+      continue;
+    }
+    for (uint32_t t = nodes[i].tokens_begin; t < nodes[i].tokens_end; ++t) set(trie.tokens()[t]);
+    path.push_back(std::move(next));
+    ++i;
+  }
+  if (machine.accepting(at)) {
+    for (const int32_t end : trie.end_ids()) set(end);
+  }
+  return bits;
+}
+
+TEST(TokenMask, DISABLED_DeepLargeVocabulary) {
+  const auto tokenizer = Tokenizer::load("../shared/data/tokenizers/llama3");
+  if (!tokenizer.ok()) GTEST_SKIP() << tokenizer.error().message;
+  const auto trie =
+      std::make_shared<const TokenTrie>(**tokenizer, (*tokenizer)->vocab_size(),
+                                        std::vector<int32_t>{(*tokenizer)->vocab_size() - 1});
+  const std::string specs[] = {
+      spec::json_object(),
+      spec::json_schema(R"({"type":"object","properties":{"name":{"type":"string","maxLength":30},
+          "mail":{"type":"string","format":"email"},"n":{"type":"number","minimum":-5,"maximum":222},
+          "k":{"enum":["ab","abc",null,{"x":[1]}]}},"required":["n","k"]})"),
+      spec::json_schema(R"({"type":"array","items":{"type":"object","properties":{"id":{"type":
+          "integer"}},"additionalProperties":{"type":"boolean"}},"minItems":3})"),
+      spec::regex("([A-Z][a-z]+ ){2,5}\\d{4}-\\d\\d"),
+      spec::triggered({{"<call>", spec::json_object()}}, true, false)};
+  std::mt19937 random(11);
+  for (const std::string& spec : specs) {
+    const GrammarPtr grammar = compiled(spec);
+    const auto mask = make_token_mask(grammar, trie);
+    ASSERT_TRUE(mask.ok()) << mask.error().message;
+    std::string text;
+    for (int step = 0; step < 30 && !(*mask)->finished(); ++step) {
+      std::vector<uint32_t> bits(trie->words());
+      ASSERT_TRUE((*mask)->fill(bits));
+      ASSERT_EQ(bits, mask_by_stepping(*grammar, *trie, text)) << spec << " after " << text;
+      std::vector<int32_t> allowed;
+      for (int32_t id = 0; id < trie->vocab_size(); ++id) {
+        const bool set = (bits[static_cast<size_t>(id) / 32] >> (id % 32) & 1) != 0;
+        if (set && trie->bytes(id).size() <= 3) allowed.push_back(id);
+      }
+      if (allowed.empty()) break;
+      const int32_t id = allowed[random() % allowed.size()];
+      if (trie->bytes(id).empty()) break;  // the end
+      ASSERT_TRUE((*mask)->accept(id));
+      text += trie->bytes(id);
+    }
+  }
 }
 
 }  // namespace

@@ -19,6 +19,45 @@ int64_t others_count(const Frame& f) {
   return count;
 }
 
+/// Counts the texts that lead from a state to acceptance, up to a limit.
+class TextCounter {
+ public:
+  TextCounter(const Dfa& dfa, int64_t limit)
+      : dfa_(dfa), limit_(limit), on_path_(static_cast<size_t>(dfa.states())) {}
+
+  /// Those that begin with one of `first`, and the empty one if it counts.
+  int64_t count(int32_t state, CodePointRange first, bool empty) {
+    uint8_t& on_path = on_path_[static_cast<size_t>(state)];
+    if (on_path != 0) return limit_;  // a loop
+    on_path = 1;
+    int64_t count = empty && dfa_.accepts(state) ? 1 : 0;
+    for (size_t c = 0; c < dfa_.classes() && count < limit_; ++c) {
+      const int32_t to = dfa_.class_step(state, c);
+      const int64_t width = dfa_.live(to) ? width_of(c, first) : 0;
+      if (width == 0) continue;
+      const int64_t each = this->count(to, {0, kCodePoints - 1}, true);
+      count = each > limit_ / width ? limit_ : std::min(limit_, count + each * width);
+    }
+    on_path = 0;
+    return count;
+  }
+
+ private:
+  /// The characters of a class that are in the range; no model writes surrogates.
+  int64_t width_of(size_t c, CodePointRange range) const {
+    const uint32_t end = c + 1 < dfa_.classes() ? dfa_.class_low(c + 1) : kCodePoints;
+    const uint32_t low = std::max(dfa_.class_low(c), range.first);
+    const uint32_t high = std::min(end - 1, range.second);
+    if (low > high) return 0;
+    const uint32_t from = std::max(low, 0xD800u), until = std::min(high, 0xDFFFu);
+    return int64_t{high} - low + 1 - (from <= until ? int64_t{until} - from + 1 : 0);
+  }
+
+  const Dfa& dfa_;
+  const int64_t limit_;
+  std::vector<uint8_t> on_path_;
+};
+
 }  // namespace
 
 void Machine::begin_object(const Thread& thread, const ObjectPlan& plan) {
@@ -184,6 +223,20 @@ void Machine::named_key(Thread thread, uint8_t byte) {
   after_key(thread, thread.a);
 }
 
+/// Whether a key that goes on with one of `next`, or, if it `may_end`, ends here, can still be none
+/// of those before.
+bool Machine::has_new_key(const Thread& thread, CodePointRange next, bool may_end) {
+  int64_t taken = 0;
+  for (const KeyList* k = thread.frame->others.get(); k != nullptr; k = k->before.get()) {
+    if (!k->key.starts_with(thread.text)) continue;
+    const std::u32string rest = to_code_points(std::string_view(k->key).substr(thread.text.size()));
+    const bool goes_on = !rest.empty() && rest[0] >= next.first && rest[0] <= next.second;
+    taken += goes_on || (rest.empty() && may_end) ? 1 : 0;
+  }
+  if (taken == 0) return true;
+  return TextCounter(*thread.dfa, taken + 1).count(thread.b, next, may_end) > taken;
+}
+
 void Machine::other_key(Thread thread, uint8_t byte) {
   const CharReader::Read read = thread.chars.json(byte, false);
   if (!read.ok) return;
@@ -196,9 +249,11 @@ void Machine::other_key(Thread thread, uint8_t byte) {
     if (thread.dfa->accepts(thread.b)) after_key(thread, -1);
     return;
   }
-  const auto [low, high] = thread.chars.possible();
   const bool partial = thread.chars.mode != CharReader::Mode::kPlain;
-  if (!partial || thread.dfa->live_within(thread.b, low, high)) put(std::move(thread));
+  const CodePointRange next =
+      partial ? thread.chars.possible() : CodePointRange{0, kCodePoints - 1};
+  if (partial && !thread.dfa->live_within(thread.b, next.first, next.second)) return;
+  if (has_new_key(thread, next, !partial)) put(std::move(thread));
 }
 
 void Machine::after_key(const Thread& thread, int32_t named) {

@@ -137,6 +137,7 @@ class Machine {
   void key(Thread thread, uint8_t byte);
   void named_key(Thread thread, uint8_t byte);
   void other_key(Thread thread, uint8_t byte);
+  bool has_new_key(const Thread& thread, CodePointRange next, bool may_end);
   void after_key(const Thread& thread, int32_t named);
   void choose_member(const Thread& thread, const Frame& frame, ExprId value);
   bool object_complete(const Frame& frame) const;

@@ -105,6 +105,15 @@ int32_t build_triggered(GrammarImpl& g, const OrderedJson& json, int32_t next, i
   return json.value("required", false) ? tagged : loop;
 }
 
+int32_t build_special(GrammarImpl& g, const OrderedJson& json, int32_t next, int depth) {
+  if (!json.is_object() || !json.contains("of") || !json.contains("tokens") ||
+      !json["tokens"].is_array() || json["tokens"].size() > kMaxTags) {
+    bad("'special' must have 'of' and at most 256 'tokens'");
+  }
+  for (const OrderedJson& text : json["tokens"]) g.specials.push_back(text_of(text, "tokens"));
+  return build_spec(g, json["of"], next, depth + 1);
+}
+
 }  // namespace
 
 int32_t build_spec(GrammarImpl& g, const OrderedJson& spec, int32_t next, int depth) {
@@ -122,6 +131,7 @@ int32_t build_spec(GrammarImpl& g, const OrderedJson& spec, int32_t next, int de
   if (kind == "choice") return build_choice(g, value, next);
   if (kind == "literal") return g.net.bytes(text_of(value, "literal"), next);
   if (kind == "repeat") return build_repeat(g, value, next, depth);
+  if (kind == "special") return build_special(g, value, next, depth);
   if (kind == "triggered") return build_triggered(g, value, next, depth);
   if (kind != "sequence" && kind != "any_of") bad("'" + kind + "' is no kind of grammar");
   if (!value.is_array()) bad("'" + kind + "' must be an array");

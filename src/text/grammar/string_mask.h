@@ -1,9 +1,12 @@
 // Which tokens stay inside a JSON string of a language, and how the tree of tokens is walked.
 //
-// Pure functions.
+// Not thread-safe, but for the functions.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <deque>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -38,6 +41,44 @@ void walk(const TokenTrie& trie, NodeRange range, int32_t start, Step&& step, Vi
     ++i;
   }
 }
+
+/// The inside of strings of one language, its states numbered as they are met. Borrows the
+/// language.
+class StringWalker {
+ public:
+  explicit StringWalker(const Dfa* dfa) : dfa_(dfa) {}
+
+  int32_t state(int32_t at, const CharReader& chars) {
+    const uint64_t key = static_cast<uint64_t>(at) << 32 | uint64_t{chars.value} << 8 |
+                         static_cast<uint64_t>(chars.mode) << 4 | chars.left;
+    const auto [found, fresh] = ids_.emplace(key, static_cast<int32_t>(states_.size()));
+    if (fresh) {
+      states_.push_back({at, chars, {}});
+      states_.back().steps.fill(-2);
+    }
+    return found->second;
+  }
+  int32_t step(int32_t id, uint8_t byte) {
+    const int32_t known = states_[static_cast<size_t>(id)].steps[byte];
+    if (known != -2) return known;
+    const int32_t next = compute(id, byte);
+    states_[static_cast<size_t>(id)].steps[byte] = next;
+    return next;
+  }
+  static constexpr int32_t kExit = 1 << 30;
+
+ private:
+  struct State {
+    int32_t at;
+    CharReader chars;
+    std::array<int32_t, 256> steps;
+  };
+  int32_t compute(int32_t id, uint8_t byte);
+
+  const Dfa* dfa_;
+  std::unordered_map<uint64_t, int32_t> ids_;
+  std::deque<State> states_;
+};
 
 /// For a string whose automaton is in state `at`, between characters. The same wherever such a
 /// string stands.

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,6 +48,8 @@ class TokenTrie {
   /// The tokenizer's own tokens of a text in the middle of another: only those whose bytes are a
   /// beginning of it.
   std::vector<int32_t> split(std::string_view text) const;
+  /// The special token that is spelled like this, if there is one that does not end a text.
+  std::optional<int32_t> special(std::string_view text) const;
   /// The node that these bytes lead to; nodes().size() if there is none.
   uint32_t find(std::string_view bytes) const;
   /// Of a string that may be anything.

@@ -51,6 +51,13 @@ std::string_view TokenTrie::bytes(int32_t id) const {
   return std::string_view(pool_).substr(begin, size);
 }
 
+std::optional<int32_t> TokenTrie::special(std::string_view text) const {
+  const auto id = tokenizer_.token_id(text);
+  if (!id || *id >= vocab_size_ || !tokenizer_.is_special(*id)) return std::nullopt;
+  const bool ends = std::find(end_ids_.begin(), end_ids_.end(), *id) != end_ids_.end();
+  return ends ? std::nullopt : id;
+}
+
 uint32_t TokenTrie::find(std::string_view bytes) const {
   const auto none = static_cast<uint32_t>(nodes_.size());
   uint32_t node = none;

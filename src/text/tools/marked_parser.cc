@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "text/tools/call_grammar.h"
 #include "text/tools/json_scan.h"
 #include "text/tools/marker_scan.h"
 
@@ -12,7 +13,7 @@ class MarkedParser final : public OutputParser {
   explicit MarkedParser(std::shared_ptr<const ParserSetup> setup)
       : setup_(std::move(setup)), format_(setup_->format), out_(*setup_) {
     collect_markers();
-    if (setup_->starts_in_reasoning || prompt_opens_reasoning()) begin_reasoning();
+    if (opens_reasoning(*setup_)) begin_reasoning();
   }
 
   MessageDelta push(std::string_view piece) override {
@@ -36,7 +37,6 @@ class MarkedParser final : public OutputParser {
   enum class Meaning { kBlock, kBracket, kNothing, kReasoningEnd, kLeaveReasoning };
 
   void collect_markers();
-  bool prompt_opens_reasoning() const;
   bool step(bool final);
   bool step_start(bool final, bool& waits);
   bool step_content(bool final);
@@ -93,11 +93,6 @@ void MarkedParser::collect_markers() {
     in_content(marker, Meaning::kNothing);
     in_reasoning(marker, Meaning::kNothing);
   }
-}
-
-bool MarkedParser::prompt_opens_reasoning() const {
-  if (format_.reasoning_open.empty()) return false;
-  return trim(setup_->prompt_tail).ends_with(format_.reasoning_open);
 }
 
 void MarkedParser::begin_reasoning() {
