@@ -157,6 +157,7 @@ if [ "$deep" = deep ]; then
     LIMIT=7200 counted grammars .venv/bin/python tests/python/grammar_differential.py build/ramjet
     counted kserve .venv/bin/pytest -q tests/python/test_kserve.py  # fast runs have no tritonclient
     counted schemas .venv/bin/python tests/python/random_schemas.py --count 500
+    counted openapi .venv/bin/python tests/python/openapi_conformance.py
     GTEST_ALSO_RUN_DISABLED_TESTS=1 GTEST_FILTER='TokenMask.DISABLED_Deep*' LIMIT=3600 \
       gtests deep-masks- build/bin/text_test
     section "the page in a browser"

@@ -42,6 +42,12 @@ void add_page_routes(Router& router, AppState& state) {
   };
   add("/", [](const RequestContext&) { return std::string_view("index.html"); });
   add("/page/{rest}", [](const RequestContext& c) { return std::string_view(c.rest); });
+  router.add({.method = "GET",
+              .pattern = "/openapi.json",
+              .needs_key = false,
+              .handler = [&state](RequestContext c) {
+                reply(state, c, {.body = openapi_files()[0].text});
+              }});
 }
 
 }  // namespace ramjet::server

@@ -12,5 +12,7 @@ struct PageFile {
 };
 
 std::span<const PageFile> page_files();
+/// docs/openapi.json, what /openapi.json shows.
+std::span<const PageFile> openapi_files();
 
 }  // namespace ramjet::server
