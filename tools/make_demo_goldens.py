@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-import make_family_goldens as family
+from golden_checkpoints import golden_prompt
 
 MODEL = Path("models/demo")
 OUT = Path("tests/data/demo_goldens.json")
@@ -56,7 +56,7 @@ def main():
                 ],
                 "messages",
             )
-        row = {key: prompt, **family.golden_prompt(model, ids)}
+        row = {key: prompt, **golden_prompt(model, ids)}
         for position in row["positions"]:
             position.pop("row", None)
         rows.append(row)

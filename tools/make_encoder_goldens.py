@@ -9,13 +9,9 @@ and the head's logits if there is one ("scores", of each token for heads of toke
 float32 from the weights as stored, each input alone, without padding.
 """
 
-import argparse
-import copy
-import json
-import shutil
-from pathlib import Path
-
 import torch
+from golden_checkpoints import fresh_folder, plain_modes, prompt_generator, random_ids, run
+from golden_checkpoints import save_bf16, write_json_lines
 from transformers import AutoConfig, AutoModel
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
@@ -90,41 +86,23 @@ def golden(model, model_type, ids, types):
 
 def make(out, name, seed):
     model_type, kind, config = MODELS[name]
-    folder = out / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder = fresh_folder(out, name)
     made = AutoConfig.for_model(model_type, **config)
     made._attn_implementation = "eager"
     model = kind.from_config(made).float().eval()
     scaled_weights(model, seed)
-    copy.deepcopy(model).bfloat16().save_pretrained(folder)
-    written = json.loads((folder / "config.json").read_text())
-    written = {k: v for k, v in sorted(written.items()) if k not in DROPPED and v is not None}
-    written["torch_dtype"] = "bfloat16"
-    (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n")
-    for file in folder.iterdir():
-        file.chmod(0o644)
-    gen = torch.Generator().manual_seed(1000 + seed)
+    save_bf16(model, folder, DROPPED)
+    plain_modes(folder)
+    gen = prompt_generator(seed)
     items = []
     for n in LENGTHS:
-        ids = torch.randint(3, 128, (n,), generator=gen).tolist()
+        ids = random_ids(gen, 128, n)
         types = [int(i >= n // 2 and model_type == "bert") for i in range(n)]
         items.append(golden(model, model_type, ids, types))
-    text = json.dumps({"inputs": items}, separators=(",", ":")).replace('{"ids"', '\n{"ids"')
-    (folder / "goldens.json").write_text(text + "\n")
+    write_json_lines(folder / "goldens.json", {"inputs": items})
     size = sum(f.stat().st_size for f in folder.iterdir())
     print(f"{name}: {size} bytes", flush=True)
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("--out", type=Path, default=Path("tests/data/encoders"))
-    p.add_argument("--only", nargs="*", default=list(MODELS))
-    a = p.parse_args()
-    torch.set_num_threads(1)
-    for name in a.only:
-        make(a.out, name, list(MODELS).index(name))
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, MODELS, "tests/data/encoders", make)

@@ -25,19 +25,14 @@ the weights as stored, so an engine that computes in float32 has to agree to abo
 is deterministic: seeds are fixed, weights come from torch's CPU generator.
 """
 
-import argparse
 import json
-import shutil
-from pathlib import Path
 
 import torch
+from golden_checkpoints import LENGTHS, first_clear, fresh_folder, plain_modes, rope, run
+from golden_checkpoints import write_goldens as goldens_of
 from safetensors.torch import save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-LENGTHS = (1, 5, 40, 100)
-GREEDY = 24
-TOP = 8
-MARGIN = 0.02
 BASE = dict(
     vocab_size=192,
     hidden_size=64,
@@ -52,10 +47,6 @@ BASE = dict(
     eos_token_id=2,
     pad_token_id=None,
 )
-
-
-def rope(kind, theta=10000.0, **more):
-    return {"rope_parameters": {"rope_type": kind, "rope_theta": theta, **more}}
 
 
 LLAMA3 = dict(
@@ -368,87 +359,17 @@ def write_weights(model, folder, dtype, shards):
     )
 
 
-@torch.no_grad()
-def logits_of(model, ids):
-    """one row a position, from one pass without a cache"""
-    return model(torch.tensor([ids]), use_cache=False).logits[0].float()
-
-
-@torch.no_grad()
-def golden_prompt(model, ids):
-    rows = logits_of(model, ids)
-    last = len(ids) - 1
-    positions = []
-    for pos in sorted({0, min(1, last), last, *range(7, last, 8)}):
-        row = rows[pos]
-        best = torch.topk(row, TOP)
-        entry = {
-            "pos": pos,
-            "logsumexp": round(torch.logsumexp(row, 0).item(), 5),
-            "top": [
-                [int(i), round(v, 5)] for v, i in zip(best.values.tolist(), best.indices.tolist())
-            ],
-        }
-        if pos == last:
-            entry["row"] = [round(x, 5) for x in row.tolist()]
-        positions.append(entry)
-    seq, logprobs, margins, cache = list(ids), [], [], None
-    for step in range(GREEDY):
-        out = model(
-            torch.tensor([seq[-1:] if step else seq]), past_key_values=cache, use_cache=True
-        )
-        row, cache = out.logits[0, -1].float(), out.past_key_values
-        best = torch.topk(row, 2)
-        seq.append(int(best.indices[0]))
-        logprobs.append(round((best.values[0] - torch.logsumexp(row, 0)).item(), 5))
-        margins.append(round((best.values[0] - best.values[1]).item(), 5))
-    return {
-        "ids": ids,
-        "positions": positions,
-        "greedy": seq[len(ids) :],
-        "greedy_logprobs": logprobs,
-        "greedy_margins": margins,
-    }
-
-
-def write_goldens(folder, name, dtype, lengths=LENGTHS, seed=0):
+def write_goldens(folder, dtype, lengths=LENGTHS, seed=0):
     """from the folder as written, so that the goldens describe what an engine will read"""
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager"
     ).eval()
-    gen = torch.Generator().manual_seed(1000 + seed)
-    vocab = model.config.vocab_size
-    prompts = [torch.randint(3, vocab, (n,), generator=gen).tolist() for n in lengths]
-    goldens = {
-        "family": name,
-        "dtype": dtype,
-        "vocab_size": vocab,
-        "prompts": [golden_prompt(model, p) for p in prompts],
-    }
-    text = (
-        json.dumps(goldens, separators=(",", ":"))
-        .replace('{"ids"', '\n{"ids"')
-        .replace('{"pos"', '\n {"pos"')
-    )
-    (folder / "goldens.json").write_text(text + "\n")
-    return min(min(p["greedy_margins"]) for p in goldens["prompts"])
-
-
-def make_family(out, name, seed):
-    """the first seed from the given one whose greedy choices are all clear"""
-    while (margin := try_seed(out, name, seed)) < MARGIN:
-        seed += 100
-    size = sum(f.stat().st_size for f in (out / name).iterdir())
-    if size > 300_000:
-        raise SystemExit(f"{name}: {size} bytes, more than 300000")
-    print(f"{name}: {size} bytes, seed {seed}, smallest greedy margin {margin:.4f}", flush=True)
+    return goldens_of(model, folder, dtype, seed, lengths)
 
 
 def try_seed(out, name, seed):
     model_type, config, dtype, shards = FAMILIES[name][:4]
-    folder = out / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder = fresh_folder(out, name)
     torch.manual_seed(seed)
     model = (
         AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **{**BASE, **config}))
@@ -459,20 +380,13 @@ def try_seed(out, name, seed):
     model.tie_weights()
     write_weights(model, folder, dtype, shards)
     write_config(model, folder, dtype, name)
-    for file in folder.iterdir():
-        file.chmod(0o644)
-    return write_goldens(folder, name, dtype, seed=seed)
+    plain_modes(folder)
+    return write_goldens(folder, dtype, seed=seed)
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("--out", type=Path, default=Path("tests/data/models"))
-    p.add_argument("--only", nargs="*", default=list(FAMILIES))
-    a = p.parse_args()
-    torch.set_num_threads(1)
-    for name in a.only:
-        make_family(a.out, name, list(FAMILIES).index(name))
+def make_family(out, name, seed):
+    first_clear(try_seed, out, name, seed)
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, FAMILIES, "tests/data/models", make_family)

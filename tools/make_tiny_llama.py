@@ -54,8 +54,8 @@ def main():
     family.scaled_weights(model, 77)
     model.tie_weights()
     family.write_weights(model, a.out, "bfloat16", 2)
-    family.write_config(model, a.out, "bfloat16", legacy_rope=True)
-    margin = family.write_goldens(a.out, "tiny-llama", "bfloat16", lengths=(1, 5, 40), seed=77)
+    family.write_config(model, a.out, "bfloat16", "llama")
+    margin = family.write_goldens(a.out, "bfloat16", lengths=(1, 5, 40), seed=77)
     size = sum(f.stat().st_size for f in a.out.iterdir())
     print(f"{size} bytes, smallest greedy margin {margin:.4f}")
 
