@@ -33,9 +33,9 @@ bool supports_any(const OpDesc& desc) {
 
 bool supports_decode(const OpDesc& desc, DType kv_dtype) {
   const AttentionDesc& d = attention_of(desc);
-  return supports_any(desc) && !d.sinks && d.kv_dtype == kv_dtype &&
-         desc.inputs[0].dtype == DType::kBf16 && d.head_dim == value_dim(d) &&
-         d.head_dim * element_bytes(d) % 16 == 0 && d.head_dim <= 256 && d.block_tokens % 16 == 0 &&
+  return supports_any(desc) && d.kv_dtype == kv_dtype && desc.inputs[0].dtype == DType::kBf16 &&
+         d.head_dim == value_dim(d) && d.head_dim * element_bytes(d) % 16 == 0 &&
+         d.head_dim <= 256 && d.block_tokens % 16 == 0 &&
          sequences_symbol(desc)->max <= kMaxSequences;
 }
 bool supports_bf16(const OpDesc& desc) { return supports_decode(desc, DType::kBf16); }
@@ -69,6 +69,7 @@ DeviceModule module_of(const OpDesc& desc, const char* source, int rows) {
                     fmt::format("ATT_MAX_BLOCKS={}", desc.inputs[3].dims[1].offset),
                     fmt::format("ATT_MAX_SEQUENCES={}", sequences_symbol(desc)->max),
                     fmt::format("ATT_ROWS={}", rows),
+                    fmt::format("ATT_SINKS={}", d.sinks ? 1 : 0),
                     float_define("ATT_SCALE", d.scale),
                     float_define("ATT_SOFTCAP", d.softcap),
                     float_define("ATT_K_SCALE", fp8_cache(d) ? d.k_scale : 1),
@@ -89,6 +90,7 @@ DeviceLaunch launch_of(const OpDesc& desc, DevicePlan& plan, const char* entry) 
                  LaunchArg::symbol(desc.inputs[2].dims[0].symbol),
                  LaunchArg::kv_layer(d.kv_group, d.kv_layer),
                  LaunchArg::output(0)};
+  if (d.sinks) launch.args.push_back(LaunchArg::input(4));
   return launch;
 }
 
@@ -101,9 +103,8 @@ void add_any(const OpDesc& desc, const DeviceFacts& facts, LaunchWhen when, Devi
                                       (attention_of(desc).num_heads + kWarps - 1) / kWarps,
                                       int64_t{facts.multiprocessors} * 64);
   launch.when = when;
-  const bool sinks = attention_of(desc).sinks;
-  plan.modules.back().defines.push_back(fmt::format("ATT_SINKS={}", sinks ? 1 : 0));
-  launch.args.push_back(LaunchArg::input(sinks ? 4 : 0));  // never read without
+  // Never read without.
+  if (!attention_of(desc).sinks) launch.args.push_back(LaunchArg::input(0));
   plan.launches.push_back(std::move(launch));
 }
 
@@ -259,7 +260,7 @@ void add_prefill(const OpDesc& desc, const DeviceFacts& facts, bool all, DeviceP
 
 /// Rows of e4m3 keys that fill 128 bytes: what attention_prefill_e4m3.cuh is for.
 bool keys_as_they_lie(const AttentionDesc& d) {
-  return fp8_cache(d) && d.head_dim > 64 && d.head_dim <= 128 && d.window == 0;
+  return fp8_cache(d) && d.head_dim > 64 && d.head_dim <= 128 && d.window == 0 && !d.sinks;
 }
 
 void add_prefill_e4m3(const OpDesc& desc, const DeviceFacts& facts, DevicePlan& plan) {

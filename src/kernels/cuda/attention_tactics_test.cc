@@ -131,11 +131,37 @@ TEST(AttentionPlan, OneQueryAndManyAreServedApart) {
   }
 }
 
-/// Sinks, f32, f16, values of another dimension: the kernel of any shape alone has them.
+/// GPT-OSS: a sink for each head, a window in every other layer.
+TEST(AttentionPlan, SinksHaveEveryKernel) {
+  const bool compiles = device::cuda::nvrtc_version().ok();
+  std::set<std::string> seen;
+  for (const int64_t window : {0, 128}) {
+    Layer layer(64, 8, 64, DType::kBf16);
+    layer.attention.sinks = true;
+    layer.attention.window = window;
+    const OpDesc desc = layer.desc();
+    int supported = 0;
+    for (const Tactic& tactic : attention_tactics()) {
+      if (!tactic.supports(desc)) continue;
+      ++supported;
+      DevicePlan plan;
+      tactic.plan(desc, tactic, DeviceFacts{}, plan);
+      for (const DeviceLaunch& launch : plan.launches) {
+        EXPECT_EQ(launch.args[7], LaunchArg::input(4)) << tactic.name;
+      }
+      const bool first = tactic.name == "cuda.attention_sm90.v2" && window > 0;
+      if (compiles && first) expect_compiles(plan, "sm_90a", seen);
+    }
+    EXPECT_EQ(supported, 5);
+  }
+}
+
+/// f32, f16, values of another dimension: the kernel of any shape alone has them.
 TEST(AttentionPlan, WhatIsUnusualHasTheKernelOfAnyShape) {
   const bool compiles = device::cuda::nvrtc_version().ok();
-  Layer sinks(32, 8, 64, DType::kBf16), plain(32, 8, 72, DType::kF32), half(8, 8, 80, DType::kF16);
+  Layer sinks(32, 8, 72, DType::kF32), plain(32, 8, 72, DType::kF32), half(8, 8, 80, DType::kF16);
   sinks.attention.sinks = true;
+  sinks.q = DType::kF32;
   plain.q = DType::kF32;
   half.q = DType::kF16;
   half.attention.v_head_dim = 96;

@@ -108,7 +108,7 @@ extern "C" __global__ void __launch_bounds__(kAnyWarps * 32, ATT_KV == 2 ? 4 : 8
                   const int* block_table, const int* sequences, const uint8_t* cache, uint8_t* out,
                   const float* sinks) {
   __shared__ float queries[kAnyWarps][ATT_DIM];
-  const AttentionArguments a = {q, query_start, kv_len, block_table, sequences, cache, out};
+  const AttentionArguments a = {q, query_start, kv_len, block_table, sequences, cache, out, sinks};
   allow_next_kernel();
   await_last_kernel();
   const int count = *sequences;

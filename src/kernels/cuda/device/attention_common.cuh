@@ -3,7 +3,7 @@
 // Defined by the host: ATT_HEADS, ATT_KV_HEADS, ATT_DIM, ATT_V_DIM, ATT_BLOCK_TOKENS, ATT_KV (0:
 // bf16, 1: e4m3, 2: f32, 3: f16), ATT_Q_F32, ATT_WINDOW, ATT_SOFTCAP, ATT_SCALE, ATT_K_SCALE,
 // ATT_V_SCALE, ATT_MAX_BLOCKS, ATT_MAX_SEQUENCES, ATT_ROWS (0: all sequences, 1: of one query, 2:
-// of more).
+// of more), ATT_SINKS.
 #pragma once
 
 #include "launch_order.cuh"
@@ -25,7 +25,15 @@ struct AttentionArguments {
   const int* sequences;
   const uint8_t* cache;
   uint8_t* out;
+  const float* sinks;  // of each head, with ATT_SINKS
 };
+#if ATT_SINKS
+#define SINKS_PARAMETER , const float* sinks
+#define SINKS_VALUE , sinks
+#else
+#define SINKS_PARAMETER
+#define SINKS_VALUE , nullptr
+#endif
 
 __device__ __forceinline__ float infinity() { return __int_as_float(0x7f800000); }
 __device__ __forceinline__ float exp2_fast(float x) {
@@ -42,6 +50,14 @@ __device__ __forceinline__ float score_exponent(float raw) {
     return (kCap * kLog2E) * (1.0f - 2.0f / (e + 1.0f));
   }
   return raw * (kScoreScale * kLog2E);
+}
+/// What a head's sink, which has no value, adds to a row's sum of weights 2^(x - top).
+__device__ __forceinline__ float sink_weight(const AttentionArguments& a, int head, float top) {
+#if ATT_SINKS
+  return exp2_fast(a.sinks[head] * kLog2E - top);
+#else
+  return 0;
+#endif
 }
 __device__ __forceinline__ int first_visible(int position) {
   return ATT_WINDOW > 0 && position >= ATT_WINDOW ? position - ATT_WINDOW + 1 : 0;

@@ -396,9 +396,9 @@ __device__ __forceinline__ void store_output(const AttentionArguments& a, const 
 }
 
 /// Weights of `count` parts' sums, [count][kRows] in shared memory, and of each row 1 / their total
-/// behind them. stat(n, i): tops, then sums, of part n.
-template <class Stat>
-__device__ __forceinline__ void weigh_parts(int count, Stat stat, float* weights) {
+/// behind them. stat(n, i): tops, then sums, of part n. rest(row, top): what else is in a total.
+template <class Stat, class Rest>
+__device__ __forceinline__ void weigh_parts(int count, Stat stat, Rest rest, float* weights) {
   float* totals = weights + count * kRows;
   for (int i = threadIdx.x; i < count * kRows; i += kDecodeWarps * 32) {
     weights[i] = stat(i / kRows, i % kRows);
@@ -419,7 +419,7 @@ __device__ __forceinline__ void weigh_parts(int count, Stat stat, float* weights
     }
 #pragma unroll
     for (int d = 16; d > 0; d /= 2) total += __shfl_xor_sync(~0u, total, d);
-    if (lane == 0) totals[row] = 1.0f / total;
+    if (lane == 0) totals[row] = 1.0f / (total + rest(row, top));
   }
   __syncthreads();
 }
@@ -445,6 +445,13 @@ __device__ __forceinline__ float4 add_parts(int count, Part part, const float* w
   return sum;
 }
 
+/// The sink of a row of a piece.
+__device__ __forceinline__ float row_sink(const AttentionArguments& a, const Piece& p, int row,
+                                          float top) {
+  const int h = p.pair % kHeadTiles * 16 + row;
+  return h < kGroup ? sink_weight(a, p.pair / kHeadTiles * kGroup + h, top) : 0;
+}
+
 constexpr int kSumUnits = kRows * ATT_PAD / 4;  // float4s of a part
 
 #if ATT_CLUSTER == 0
@@ -457,6 +464,7 @@ __device__ void finish(const AttentionArguments& a, const Piece& p, const Decode
   __syncthreads();
   weigh_parts(
       kDecodeWarps, [&](int n, int i) { return scratch[n * stride + kRows * ATT_PAD + i]; },
+      [&](int row, float top) { return from == to ? row_sink(a, p, row, top) : 0.0f; },
       warp_weights);
   const auto warp_part = [&](int n) { return reinterpret_cast<float4*>(scratch + n * stride); };
   const float* inverse = warp_weights + kDecodeWarps * kRows;
@@ -504,7 +512,8 @@ __device__ void finish(const AttentionArguments& a, const Piece& p, const Decode
   if (!is_last) return;
   const int count = to - from + 1;
   weigh_parts(
-      count, [&](int n, int i) { return __ldcg(block_part(n) + kRows * ATT_PAD + i); }, scratch);
+      count, [&](int n, int i) { return __ldcg(block_part(n) + kRows * ATT_PAD + i); },
+      [&](int row, float top) { return row_sink(a, p, row, top); }, scratch);
   const auto part = [&](int n) { return reinterpret_cast<const float4*>(block_part(n)); };
   for (int i = threadIdx.x; i < kSumUnits; i += kDecodeWarps * 32) {
     const int row = i / (ATT_PAD / 4);
@@ -594,11 +603,12 @@ __device__ __forceinline__ Piece piece_after(const AttentionArguments& a, const 
 extern "C" __global__ void __launch_bounds__(kDecodeWarps * 32, ATT_BLOCKS)
     attention_decode(const uint8_t* q, const int* query_start, const int* kv_len,
                      const int* block_table, const int* sequences, const uint8_t* cache,
-                     uint8_t* out, float* partials, uint32_t* flags) {
+                     uint8_t* out SINKS_PARAMETER, float* partials, uint32_t* flags) {
   extern __shared__ __align__(1024) uint4 shared[];
   __shared__ int tiles[ATT_MAX_SEQUENCES];
   allow_next_kernel();
-  const AttentionArguments a = {q, query_start, kv_len, block_table, sequences, cache, out};
+  const AttentionArguments a = {q,         query_start, kv_len,         block_table,
+                                sequences, cache,       out SINKS_VALUE};
   const DecodeWork work = find_work(a, tiles);
   const int block = blockIdx.x;
   constexpr int kRing = STAGES * kStageUnits;

@@ -48,6 +48,7 @@ __device__ __forceinline__ void finish_cluster(const AttentionArguments& a, cons
       out.z += __shfl_xor_sync(~0u, out.z, d), out.w += __shfl_xor_sync(~0u, out.w, d);
     }
     if (threadIdx.x % 8 == 0) {
+      total += row_sink(a, p, row, most);
       store_output(a, p, row, i % (ATT_PAD / 4) * 4, out, ATT_V_SCALE / total);
     }
   }
@@ -57,10 +58,11 @@ __device__ __forceinline__ void finish_cluster(const AttentionArguments& a, cons
 extern "C" __global__ void __launch_bounds__(kDecodeWarps * 32, 1)
     attention_decode_cluster(const uint8_t* q, const int* query_start, const int* kv_len,
                              const int* block_table, const int* sequences, const uint8_t* cache,
-                             uint8_t* out) {
+                             uint8_t* out SINKS_PARAMETER) {
   extern __shared__ __align__(1024) uint4 shared[];
   allow_next_kernel();
-  const AttentionArguments a = {q, query_start, kv_len, block_table, sequences, cache, out};
+  const AttentionArguments a = {q,         query_start, kv_len,         block_table,
+                                sequences, cache,       out SINKS_VALUE};
   const int rank = blockIdx.x % ATT_CLUSTER, item = blockIdx.x / ATT_CLUSTER;
   Piece p;
   p.sequence = item / kPairs, p.pair = item % kPairs;

@@ -59,8 +59,9 @@ __device__ __forceinline__ void store_short(const AttentionArguments& a, const P
     s.sum[half] += __shfl_xor_sync(~0u, s.sum[half], 2);
     const int row = g + half * 8, h = p.pair % kHeadTiles * 16 + row;
     if (row >= kRows || h >= kGroup) continue;
-    const float scale = ATT_V_SCALE / s.sum[half];
-    const int64_t head = int64_t{p.row} * ATT_HEADS + p.pair / kHeadTiles * kGroup + h;
+    const int of_token = p.pair / kHeadTiles * kGroup + h;
+    const float scale = ATT_V_SCALE / (s.sum[half] + sink_weight(a, of_token, s.top[half]));
+    const int64_t head = int64_t{p.row} * ATT_HEADS + of_token;
 #pragma unroll
     for (int at = 0; at < kColumns * 2; at += 8) {
       const int i = at / 8 % 2, c = at / 16 * 8;  // columns c .. c + 7 of group 2 t + i

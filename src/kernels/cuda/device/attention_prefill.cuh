@@ -419,8 +419,10 @@ __device__ __forceinline__ void store_rows(const AttentionArguments& a, const It
     const int row = warp * 16 + lane / 4 + half * 8;  // of the warpgroup
     const int token = group * kGroupTokens + row / kPack;
     if (row >= kGroupTokens * kPack || token >= it.tokens) continue;
-    const float scale = ATT_V_SCALE / m.sum[half];
-    const int64_t at = (int64_t{it.row} + token) * ATT_HEADS + it.head + row % kPack;
+    constexpr float kFactor = ATT_SOFTCAP > 0 ? 1.0f : kScoreScale * kLog2E;
+    const int head = it.head + row % kPack;
+    const float scale = ATT_V_SCALE / (m.sum[half] + sink_weight(a, head, m.top[half] * kFactor));
+    const int64_t at = (int64_t{it.row} + token) * ATT_HEADS + head;
     uint8_t* to = a.out + at * (ATT_DIM * 2);
 #pragma unroll
     for (int c = 0; c < ATT_PAD / 8; ++c) {
@@ -602,12 +604,13 @@ __device__ void consume(const AttentionArguments& a, const Work& work, const Exc
 extern "C" __global__ void __launch_bounds__(kThreads, 1)
     attention_prefill(const uint8_t* q, const int* query_start, const int* kv_len,
                       const int* block_table, const int* sequences, const uint8_t* cache,
-                      uint8_t* out EXCHANGE_PARAMETERS MAP_PARAMETERS) {
+                      uint8_t* out SINKS_PARAMETER EXCHANGE_PARAMETERS MAP_PARAMETERS) {
   extern __shared__ __align__(1024) uint8_t shared[];
   __shared__ uint64_t full[2 * STAGES], empty[2 * STAGES], queries_full[2], queries_empty[2];
   __shared__ uint64_t raw_full[RAW_TILES + 1];
   __shared__ int pieces[ATT_MAX_SEQUENCES];
-  const AttentionArguments a = {q, query_start, kv_len, block_table, sequences, cache, out};
+  const AttentionArguments a = {q,         query_start, kv_len,         block_table,
+                                sequences, cache,       out SINKS_VALUE};
   // Dynamic memory begins after the static: tiles of swizzled rows want multiples of 1024.
   uint8_t* queries = shared + (1024 - shared_address(shared) % 1024) % 1024;
   uint8_t* ring = queries + QUERIES * 2 * kQueryBytes;
