@@ -70,6 +70,8 @@ Result<std::shared_ptr<const Engine>> bench_engine(const BuildOptions& options);
 /// What one step must at least do.
 struct StepCost {
   double weight_bytes = 0;        // read once a step, embedding rows not counted
+  double expert_bytes = 0;        // of all experts, which a step reads as far as they are chosen
+  double expert_share = 0;        // of them, that one token chooses
   double flops_per_token = 0;     // of the matmuls without the head
   double head_flops_per_row = 0;  // of the logits matmul
   double kv_bytes_per_token = 0;  // of context, read once a decode step
@@ -77,8 +79,9 @@ struct StepCost {
 };
 StepCost step_cost(const Engine& engine);
 
-/// The least time in ms: max(weights / bandwidth, arithmetic / peak) + KV / bandwidth, for `rows`
-/// tokens of which `logit_rows` want logits, over `context` cached tokens in all.
+/// The least time in ms, experts being chosen evenly: max(weights / bandwidth, arithmetic / peak) +
+/// KV / bandwidth, for `rows` tokens of which `logit_rows` want logits, over `context` cached
+/// tokens in all.
 double floor_ms(const StepCost& cost, const Ceilings& ceilings, double rows, double logit_rows,
                 double context);
 

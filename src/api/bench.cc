@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 
 #include "api/engine_impl.h"
@@ -131,7 +132,8 @@ Result<Ceilings> measure_gpu(const kernels::Target& target, uint64_t bytes) {
 }  // namespace
 
 Result<Ceilings> measure_ceilings(const Engine& engine, int num_threads) {
-  const auto weights = static_cast<uint64_t>(step_cost(engine).weight_bytes);
+  const StepCost cost = step_cost(engine);
+  const auto weights = static_cast<uint64_t>(cost.weight_bytes + cost.expert_bytes);
   const uint64_t bytes = std::clamp<uint64_t>(weights, 64 << 20, uint64_t{4} << 30);
   const std::string& target = engine.impl().file->manifest().provenance.target;
   ASSIGN_OR_RETURN(const kernels::Target parsed, kernels::Target::parse(target));
@@ -140,6 +142,21 @@ Result<Ceilings> measure_ceilings(const Engine& engine, int num_threads) {
                    kernels::measure_cpu_ceilings(bytes, num_threads));
   return to_public(ceilings);
 }
+
+namespace {
+
+void add_experts(const engine::LaunchRecord& record, StepCost& cost) {
+  const auto elements = [&](size_t input) {
+    double count = 1;
+    for (const Dim& dim : record.inputs[input].type.dims) count *= static_cast<double>(dim.offset);
+    return count;
+  };
+  const auto experts = static_cast<double>(record.inputs[1].type.dims[0].offset);
+  cost.expert_share = static_cast<double>(record.inputs[3].type.dims[1].offset) / experts;
+  cost.flops_per_token += 2 * (elements(1) + elements(2)) * cost.expert_share;
+}
+
+}  // namespace
 
 StepCost step_cost(const Engine& engine) {
   const engine::Manifest& manifest = engine.impl().file->manifest();
@@ -153,9 +170,10 @@ StepCost step_cost(const Engine& engine) {
     if (record.op == OpKind::kEmbedding) continue;  // a few rows of a large table
     for (const engine::TensorRef& ref : record.inputs) {
       if (ref.space != engine::Space::kWeight) continue;
-      cost.weight_bytes +=
+      (record.op == OpKind::kMoe ? cost.expert_bytes : cost.weight_bytes) +=
           static_cast<double>(manifest.weights[static_cast<size_t>(ref.index)].bytes);
     }
+    if (record.op == OpKind::kMoe) add_experts(record, cost);
     if (record.op != OpKind::kMatmul) continue;
     cost.eight_bit |= record.inputs[1].type.dtype == DType::kF8E4M3;
     const double flops = matmul_flops(record);
@@ -171,8 +189,10 @@ double floor_ms(const StepCost& cost, const Ceilings& ceilings, double rows, dou
   const double arithmetic =
       cost.flops_per_token * rows / (ceilings.best_tflops(cost.eight_bit) * 1e12) +
       cost.head_flops_per_row * logit_rows / (ceilings.best_tflops() * 1e12);
+  const double chosen = 1 - std::pow(1 - cost.expert_share, rows);
+  const double weights = cost.weight_bytes + cost.expert_bytes * chosen;
   const double seconds =
-      std::max(cost.weight_bytes / read, arithmetic) + cost.kv_bytes_per_token * context / read;
+      std::max(weights / read, arithmetic) + cost.kv_bytes_per_token * context / read;
   return seconds * 1e3;
 }
 
