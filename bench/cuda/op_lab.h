@@ -46,10 +46,10 @@ class OpLab {
   const cu::Stream& stream() const { return stream_; }
 
   /// "" if the tactic agrees with the reference, else the first difference. `us`, if given, gets
-  /// the mean time of `runs` launches.
+  /// the mean time of `runs` launches; `want`, if given, is what the reference made of the case.
   std::string compare(const kernels::OpCase& original, const kernels::Tactic& tactic,
                       const std::vector<SymbolValue>& symbols, kernels::Tolerance tolerance,
-                      double* us = nullptr, int runs = 20) {
+                      double* us = nullptr, int runs = 20, const kernels::OpCase* want = nullptr) {
     kernels::OpCase got = original;
     Prepared p = prepare(got, symbols);
     if (!tactic.supports(p.desc)) return "not supported";
@@ -63,7 +63,9 @@ class OpLab {
     check(op.launch(values_, {}, stream_));
     if (Status s = stream_.synchronize(); !s.ok()) return s.error().message;
     if (const std::string text = download(got, memory); !text.empty()) return text;
-    const std::string text = kernels::difference(original.run_reference(), got, tolerance);
+    const std::string text = want != nullptr
+                                 ? kernels::difference(*want, got, tolerance)
+                                 : kernels::difference(original.run_reference(), got, tolerance);
     if (us != nullptr) *us = time(op, runs);
     return text;
   }
@@ -172,9 +174,9 @@ class OpLab {
       std::vector<std::byte> packed;
       std::span<const std::byte> bytes = c.inputs[i].bytes;
       bytes = bytes.first(static_cast<size_t>(c.inputs[i].view.bytes()));
-      if (i == 1 && c.op == OpKind::kMatmul && tactic.weight_layout != "row_major") {
-        const auto* layout = kernels::find_layout(tactic.weight_layout);
-        const TensorView& b = c.inputs[1].view;
+      if (kernels::layout_of(tactic, i) != "row_major") {
+        const auto* layout = kernels::find_layout(kernels::layout_of(tactic, i));
+        const TensorView& b = c.inputs[i].view;
         const int64_t rows = b.shape.rows(), cols = b.shape.back();
         packed.resize(static_cast<size_t>(layout->packed_bytes(rows, cols, b.dtype)));
         layout->pack(bytes, rows, cols, b.dtype, packed);

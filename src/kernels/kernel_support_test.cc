@@ -85,9 +85,9 @@ OpCase OpCase::run(const Tactic& tactic, ThreadPool& pool) const {
   std::vector<TensorView> in, out;
   for (TestTensor& tensor : result.inputs) in.push_back(tensor.view);
   std::vector<std::vector<std::byte>> packed;
-  for (size_t i = 0; i < in.size() && tactic.weight_layout != "row_major"; ++i) {
-    if (!has_layout(op, i)) continue;
-    const WeightLayout* layout = find_layout(tactic.weight_layout);
+  for (size_t i = 0; i < in.size(); ++i) {
+    if (layout_of(tactic, i) == "row_major") continue;
+    const WeightLayout* layout = find_layout(layout_of(tactic, i));
     const TensorView& b = in[i];
     const int64_t rows = b.shape.rows(), cols = b.shape.back();
     const auto bytes = static_cast<size_t>(layout->packed_bytes(rows, cols, b.dtype));

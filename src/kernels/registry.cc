@@ -134,6 +134,12 @@ const Tactic* named(std::span<const Tactic> table, std::string_view name) {
 
 }  // namespace
 
+std::string_view layout_of(const Tactic& tactic, size_t operand) {
+  if (!has_layout(tactic.op, operand)) return kRowMajor.name;
+  const bool down = tactic.op == OpKind::kMoe && operand == 2 && !tactic.down_layout.empty();
+  return down ? tactic.down_layout : tactic.weight_layout;
+}
+
 std::string own_sum_order(const OpDesc&, const Tactic& tactic) { return std::string(tactic.name); }
 
 std::vector<const Tactic*> find_tactics(const OpDesc& desc, const Target& target, bool invariant) {

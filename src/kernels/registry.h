@@ -64,6 +64,7 @@ struct Tactic {
   /// Scratch bytes with every symbol at its maximum; null: none.
   int64_t (*workspace_bytes)(const OpDesc& desc) = nullptr;
   std::string_view weight_layout = "row_major";  // of a matmul's b and the like
+  std::string_view down_layout = {};             // of a moe's second product, where it is another
   CpuKernel run = nullptr;
   int sm = 0;                    // least GPU architecture; 0: runs on the CPU
   int variant = 0;               // what the planner makes of it: a tile size, say
@@ -78,6 +79,8 @@ struct Tactic {
   bool invariant_only = false;  // made for batch-invariant engines, slower than its kin
 };
 
+/// How the tactic wants an operand to lie: "row_major" but for weights.
+std::string_view layout_of(const Tactic& tactic, size_t operand);
 /// Tactic::sum_order of one that shares its order with no other: its name.
 std::string own_sum_order(const OpDesc& desc, const Tactic& tactic);
 

@@ -104,18 +104,5 @@ TEST(Experts, CopiesOfADenseMlpAreTheDenseModel) {
   std::filesystem::remove_all(folder);
 }
 
-TEST(Experts, AGpuEngineOfThemIsRefused) {
-  BuildOptions options = f32_options();
-  options.dtype = "bf16";
-  options.target = "sm_90a";
-  options.tune = false;
-  const auto report =
-      build_engine("tests/data/models/mixtral", testing::TempDir() + "/gpu.engine", options);
-  ASSERT_FALSE(report.ok());
-  EXPECT_EQ(report.error().code, ErrorCode::kUnsupported);
-  EXPECT_NE(report.error().message.find("no kernel for moe"), std::string::npos)
-      << report.error().message;
-}
-
 }  // namespace
 }  // namespace ramjet::e2e

@@ -23,7 +23,7 @@ Result<std::string> wanted_layout(const ir::Node& node, size_t operand) {
     return internal_error("{} '{}' has no known tactic: '{}'", op_name(node.op), node.name,
                           node.tactic);
   }
-  return std::string(tactic->weight_layout);
+  return std::string(kernels::layout_of(*tactic, operand));
 }
 
 class WeightLayoutPass final : public Pass {

@@ -83,8 +83,6 @@ bool DeviceTimer::can_time(OpKind op) const {
   switch (op) {
     case OpKind::kSample:
     case OpKind::kResolveTokens:
-    case OpKind::kMoe:
-    case OpKind::kMoeRoute:
     case OpKind::kAttention:
     case OpKind::kAllReduce:
     case OpKind::kAllGather:

@@ -27,6 +27,7 @@ std::span<const Tactic> gemm_tactics();       // matmul
 std::span<const Tactic> attention_tactics();  // paged_attention
 std::span<const Tactic> row_tactics();        // norms, embedding, rope, KV append, quantize
 std::span<const Tactic> sampling_tactics();   // sample, resolve_tokens
+std::span<const Tactic> moe_tactics();        // moe_route, moe
 std::span<const Tactic> general_tactics();    // pointwise, reduce, shapes, any matmul
 
 }  // namespace ramjet::kernels::cuda

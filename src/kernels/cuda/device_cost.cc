@@ -1,6 +1,7 @@
 #include "kernels/cuda/device_cost.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/cuda/gemm_sm90.h"
 #include "kernels/op_work.h"
@@ -113,6 +114,42 @@ double gemm_sm90_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFact
   constexpr double kSegments = 1.03;
   if ((tactic.variant & kGemmFixedBit) != 0) us *= kSegments;
   return us;
+}
+
+double moe_sm90_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
+                     std::span<const int64_t> symbols) {
+  constexpr int64_t kBlockW = 128, kRowBytes = 128;
+  constexpr double kJoinUs = 5, kStreamed = 1.05;
+  const int64_t tile = tactic.variant & kGemmTileMask;
+  const bool whole = tactic.variant >> kGemmPartsShift == 1;
+  const double slots =
+      static_cast<double>(std::max<int64_t>(desc.inputs[3].shape(symbols).elements(), 1));
+  const auto experts = static_cast<double>(desc.inputs[1].dims[0].offset);
+  const double active = experts * (1 - std::pow(1 - 1 / experts, slots));
+  // Groups differ: half a tile more than their mean fills, but no fewer than one each.
+  const double filled = slots / active / static_cast<double>(tile);
+  const auto tiles = static_cast<int64_t>(std::ceil(active * std::max(1.0, filled + 0.5)));
+  double us = 3 * kLaunchUs;
+  for (const size_t weight : {1, 2}) {
+    const TensorType& b = desc.inputs[weight];
+    const int64_t rows = b.dims[1].offset, row_bytes = b.dims[2].offset * dtype_bytes(b.dtype);
+    GemmPieces pieces{tile,
+                      1,
+                      1,
+                      ceil_div(rows, kBlockW) * tiles,
+                      ceil_div(row_bytes, kRowBytes),
+                      (kBlockW + tile) * kRowBytes,
+                      active * static_cast<double>(rows * row_bytes)};
+    const double in_waves = gemm_sm90_pieces_us(pieces, facts);
+    // Cut anywhere: every multiprocessor has as much, and some wait for others.
+    const double share =
+        static_cast<double>(pieces.count) /
+        static_cast<double>(ceil_div(pieces.count, facts.multiprocessors) * facts.multiprocessors);
+    us += whole ? in_waves : kJoinUs + kStreamed * in_waves * share;
+  }
+  // Where memory decides, a tile no larger than its tokens.
+  constexpr double kTileRows = 2048;
+  return us * (1 + static_cast<double>(tile) / kTileRows);
 }
 
 double attention_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,

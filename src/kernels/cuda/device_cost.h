@@ -15,6 +15,10 @@ namespace ramjet::kernels::cuda {
 double gemm_sm90_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
                       std::span<const int64_t> symbols);
 
+/// moe on gemm_sm90.cuh: both products over tiles of the groups of evenly chosen experts.
+double moe_sm90_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
+                     std::span<const int64_t> symbols);
+
 /// Attention whose sequences of many queries run on tensor cores, and attention where the kernel
 /// of any shape does that part, or everything.
 double attention_cost(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,

@@ -95,6 +95,19 @@ std::string epilogue_struct(const GemmSm90Config& c) {
       fields, parameters, values);
 }
 
+/// epilogue_of_group(): operands are a feature's, of all groups.
+std::string group_function(const GemmSm90Config& c) {
+  std::string moved;
+  if (c.fp8) moved += fmt::format("  e.weight_scales += int64_t{{group}} * {};\n", c.n);
+  for (size_t i = 0; i < c.operands.size(); ++i) {
+    moved += fmt::format("  e.operand{} += int64_t{{group}} * {};\n", i, c.n / c.accumulators);
+  }
+  return fmt::format(
+      "__device__ __forceinline__ Epilogue epilogue_of_group(Epilogue e, int group) {{\n"
+      "{}  return e;\n}}\n",
+      moved);
+}
+
 /// Where an operand's element for (token, feature) lies.
 std::string_view operand_index(const GemmOperand& operand) {
   if (operand.by_token && operand.by_feature) return "at";
@@ -292,7 +305,8 @@ bool gemm_rows_hold_all(const GemmSm90Config& config) {
 int gemm_sm90_block_w(const GemmSm90Config& c) { return c.pingpong ? kBlockW / 2 : kBlockW; }
 
 bool gemm_sm90_store_map(const GemmSm90Config& c) {
-  return c.store_map && gemm_sm90_fragments(c) && !has_matrix(c) && owned_tokens(c) == 256;
+  return c.store_map && !c.grouped && gemm_sm90_fragments(c) && !has_matrix(c) &&
+         owned_tokens(c) == 256;
 }
 
 GemmStoreBox gemm_sm90_store_box(const GemmSm90Config& c) {
@@ -378,19 +392,22 @@ std::string gemm_sm90_source(const GemmSm90Config& c) {
   if (program.empty()) program = {.num_inputs = 1, .instrs = {}, .outputs = {0}};
   const bool fixed = c.fixed_tokens >= 0;
   const std::string tokens =
-      fixed ? fmt::format(
-                  "#define TOKENS_PARAMETER\n#define TOKENS_VALUE {0}\n"
-                  "#define TOKENS_POINTER nullptr, {0}\n",
-                  c.fixed_tokens)
-            : "#define TOKENS_PARAMETER , const int* tokens\n#define TOKENS_VALUE *tokens\n"
-              "#define TOKENS_POINTER tokens, 0\n";
+      c.grouped ? "#define TOKENS_PARAMETER , const int4* groups\n#define TOKENS_VALUE 0\n"
+      : fixed   ? fmt::format(
+                    "#define TOKENS_PARAMETER\n#define TOKENS_VALUE {0}\n"
+                      "#define TOKENS_POINTER nullptr, {0}\n",
+                    c.fixed_tokens)
+              : "#define TOKENS_PARAMETER , const int* tokens\n#define TOKENS_VALUE *tokens\n"
+                "#define TOKENS_POINTER tokens, 0\n";
+  const std::string groups =
+      fmt::format("#define GROUPS_VALUE {}\n", c.grouped ? "groups" : "nullptr");
   const std::string sums = c.parts > 0
                                ? "#define SUMS_PARAMETERS\n#define SUMS_VALUES nullptr, nullptr\n"
                                : "#define SUMS_PARAMETERS , float* partials, uint32_t* flags\n"
                                  "#define SUMS_VALUES partials, flags\n";
-  return "#include \"hopper.cuh\"\n#include \"pointwise.cuh\"\n" + tokens + sums +
+  return "#include \"hopper.cuh\"\n#include \"pointwise.cuh\"\n" + tokens + groups + sums +
          wgmma_product(c.block_t, c.fp8) + pointwise_function(program, "epilogue_program") +
-         epilogue_struct(c) + epilogue_functions(c) +
+         epilogue_struct(c) + epilogue_functions(c) + (c.grouped ? group_function(c) : "") +
          fmt::format("#include \"{}.cuh\"\n", gemm_sm90_entry(c));
 }
 
@@ -413,6 +430,7 @@ std::vector<std::string> gemm_sm90_defines(const GemmSm90Config& c) {
           fmt::format("PINGPONG={}", c.pingpong ? 1 : 0),
           fmt::format("STORE_MAP={}", gemm_sm90_store_map(c) ? 1 : 0),
           fmt::format("SEGMENTS={}", c.segments),
+          fmt::format("GROUPED={}", c.grouped ? 1 : 0),
           fmt::format("DIRECT={}", gemm_sm90_direct(c) ? 1 : 0),
           fmt::format("DIRECT_MATRIX={}", gemm_sm90_direct(c) && has_matrix(c) ? 1 : 0),
           fmt::format("ACCUMULATORS={}", c.accumulators)};

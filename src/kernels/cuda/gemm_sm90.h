@@ -46,6 +46,7 @@ struct GemmSm90Config {
   int segments = 0;           // that K is cut into at fixed places; 0: cut anywhere
   int accumulators = 1;       // 2: gate and up of a feature
   int64_t fixed_tokens = -1;  // -1: read from memory
+  bool grouped = false;       // a W for each group of rows; operands are [groups, N] then
   PointwiseProgram epilogue;  // registers 0 .. accumulators-1 are the sums; empty: the sum
   std::vector<GemmOperand> operands;
   std::vector<DType> outputs = {DType::kBf16};
@@ -90,8 +91,8 @@ int64_t gemm_sm90_most_blocks(const GemmSm90Config& config, int multiprocessors)
 /// Blocks that are launched together.
 uint32_t gemm_sm90_cluster(const GemmSm90Config& config);
 /// The translation unit. Parameters: the tensor map of X, weights, [partial sums,
-/// flags: unless there are parts], [const int* tokens], [f32 weight scales, f32 token scales],
-/// operands, outputs.
+/// flags: unless there are parts], [const int* tokens, or const int4* groups], [f32 weight scales,
+/// f32 token scales], operands, outputs.
 std::string gemm_sm90_source(const GemmSm90Config& config);
 std::vector<std::string> gemm_sm90_defines(const GemmSm90Config& config);
 

@@ -5,6 +5,8 @@
 // device, and loop where a grid is smaller than the work.
 #pragma once
 
+#include <vector>
+
 #include "kernels/device_plan.h"
 #include "kernels/registry.h"
 
@@ -60,5 +62,14 @@ void plan_matmul_mma(const OpDesc& desc, const Tactic& tactic, const DeviceFacts
                      DevicePlan& plan);
 void plan_matmul_fma(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
                      DevicePlan& plan);
+/// Groups of rows with a b each (moe): `desc` is one group's, its rows those of all. The epilogue's
+/// operands are [groups, columns], scales [groups, rows of b].
+struct GroupedOperands {
+  LaunchArg a, b, scales, token_scales, out;
+  LaunchArg groups;  // device/matmul_any.cuh: for_groups
+  std::vector<LaunchArg> epilogue;
+};
+void plan_grouped_matmul(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
+                         const GroupedOperands& from, DevicePlan& plan);
 
 }  // namespace ramjet::kernels::cuda

@@ -142,8 +142,27 @@ std::string finish_source(const OpDesc& desc, const Operands& in) {
   return text + "  }\n" + stores + "}\n";
 }
 
+/// Operands of one group of rows: a vector of each is its own.
+std::string group_source(const OpDesc& desc, const Operands& in) {
+  std::string text =
+      "__device__ __forceinline__ Fused of_group(Fused f, int64_t group, int64_t row, int columns) "
+      "{\n";
+  if (in.scales) {
+    text += fmt::format("  f.scales += group * columns * {};\n", matmul_of(desc).accumulators);
+  }
+  if (in.token_scales) text += "  f.token_scales += row;\n";
+  for (size_t i = 0; i < in.epilogue.size(); ++i) {
+    text += fmt::format("  f.q{} += group * columns;\n", i);
+  }
+  for (size_t i = 0; i < desc.outputs.size(); ++i) {
+    text += fmt::format("  f.o{} += row * columns;\n", i);
+  }
+  return text + "  return f;\n}\n";
+}
+
 /// The kernel's parameters become a Product.
-std::string entry_source(const OpDesc& desc, const Operands& in, std::string_view function) {
+std::string entry_source(const OpDesc& desc, const Operands& in, std::string_view function,
+                         bool grouped) {
   std::string parameters, members;
   const auto add = [&](std::string_view type, std::string_view name, size_t i) {
     parameters += fmt::format("{} {}{}, ", type, name, i);
@@ -161,13 +180,14 @@ std::string entry_source(const OpDesc& desc, const Operands& in, std::string_vie
   return fmt::format(
       "extern \"C\" __global__ void __launch_bounds__(256, 2)\n"
       "    {0}(const A_T* a, const B_T* b, const float* scales, const float* token_scales, {1}"
-      "const int* symbols) {{\n"
+      "{4}const int* symbols) {{\n"
       "  {2}({{a, b, {{scales, token_scales{3}, symbols}}, rows_extent(symbols),\n"
-      "      int(columns_extent(symbols)), int(depth_extent(symbols))}});\n}}\n",
-      "matmul_any", parameters, function, members);
+      "      int(columns_extent(symbols)), int(depth_extent(symbols))}}{5});\n}}\n",
+      "matmul_any", parameters, grouped ? fmt::format("{}_groups", function) : function, members,
+      grouped ? "const int4* groups, " : "", grouped ? ", groups" : "");
 }
 
-std::string source_of(const OpDesc& desc, std::string_view function) {
+std::string source_of(const OpDesc& desc, std::string_view function, bool grouped = false) {
   const Operands in = operands_of(desc);
   const Sizes sizes = sizes_of(desc);
   int64_t most = std::max(extent_of(desc.outputs[0].dims, desc.symbols).most,
@@ -178,8 +198,8 @@ std::string source_of(const OpDesc& desc, std::string_view function) {
   return "#include \"general.cuh\"\n" + index_type_source(most) + fused_struct(desc, in) +
          extent_function("rows", sizes.rows) + extent_function("columns", sizes.columns) +
          extent_function("depth", sizes.depth) + prologue_source(desc, in) +
-         finish_source(desc, in) + fmt::format("#include \"{}.cuh\"\n", function) +
-         entry_source(desc, in, function);
+         finish_source(desc, in) + group_source(desc, in) +
+         fmt::format("#include \"{}.cuh\"\n", function) + entry_source(desc, in, function, grouped);
 }
 
 void define_product(DeviceModule& module, const OpDesc& desc, const Tactic& tactic,
@@ -229,6 +249,30 @@ std::string module_name(const OpDesc& desc, std::string_view kind) {
                      type_text(desc.inputs[1], desc.symbols));
 }
 
+/// The module of a product on tensor cores, and its shared memory.
+DeviceModule mma_module(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
+                        bool grouped, int64_t& shared) {
+  DeviceModule module;
+  module.name = module_name(desc, grouped ? "matmul_mma_groups" : "matmul_mma");
+  module.source = source_of(desc, "matmul_mma", grouped);
+  define_product(module, desc, tactic, sizes_of(desc));
+  // e4m3 products are exact in f16, and int8 is in both.
+  const DType a = desc.inputs[0].dtype;
+  define_type(module, "C_T", a == DType::kF8E4M3 ? DType::kF16 : a);
+  // Two blocks a multiprocessor: sm_89 has 100 KB.
+  shared = facts.sm == 89 ? 48 << 10 : 64 << 10;
+  define(module, "SHARED_BYTES", shared);
+  return module;
+}
+DeviceModule fma_module(const OpDesc& desc, const Tactic& tactic, bool grouped, int64_t& shared) {
+  DeviceModule module;
+  module.name = module_name(desc, grouped ? "matmul_fma_groups" : "matmul_fma");
+  module.source = source_of(desc, "matmul_fma", grouped);
+  define_product(module, desc, tactic, sizes_of(desc));
+  shared = 32 << 10;  // of the path of few rows; tiles want less
+  return module;
+}
+
 }  // namespace
 
 bool matmul_mma_ok(const OpDesc& desc) {
@@ -246,35 +290,38 @@ bool matmul_fma_ok(const OpDesc& desc) {
 
 void plan_matmul_mma(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
                      DevicePlan& plan) {
-  const Sizes sizes = sizes_of(desc);
-  DeviceModule module;
-  module.name = module_name(desc, "matmul_mma");
-  module.source = source_of(desc, "matmul_mma");
-  define_product(module, desc, tactic, sizes);
-  // e4m3 products are exact in f16, and int8 is in both.
-  const DType a = desc.inputs[0].dtype;
-  define_type(module, "C_T", a == DType::kF8E4M3 ? DType::kF16 : a);
-  // Two blocks a multiprocessor: sm_89 has 100 KB.
-  const int64_t shared = facts.sm == 89 ? 48 << 10 : 64 << 10;
-  define(module, "SHARED_BYTES", shared);
+  int64_t shared = 0;
+  DeviceModule module = mma_module(desc, tactic, facts, false, shared);
   DeviceLaunch& launch = single_launch(plan, std::move(module), "matmul_any", facts);
   launch.shared_bytes = static_cast<uint32_t>(shared);
   const MatmulDesc& matmul = matmul_of(desc);
-  launch.grid[0] = grid_of(matmul, sizes, 64, matmul.accumulators == 1 ? 32 : 64, facts);
+  launch.grid[0] = grid_of(matmul, sizes_of(desc), 64, matmul.accumulators == 1 ? 32 : 64, facts);
   launch_product(desc, launch);
 }
 
 void plan_matmul_fma(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
                      DevicePlan& plan) {
-  const Sizes sizes = sizes_of(desc);
-  DeviceModule module;
-  module.name = module_name(desc, "matmul_fma");
-  module.source = source_of(desc, "matmul_fma");
-  define_product(module, desc, tactic, sizes);
+  int64_t shared = 0;
+  DeviceModule module = fma_module(desc, tactic, false, shared);
   DeviceLaunch& launch = single_launch(plan, std::move(module), "matmul_any", facts);
-  launch.shared_bytes = 32 << 10;  // of the path of few rows; tiles want less
-  launch.grid[0] = grid_of(matmul_of(desc), sizes, 64, 64, facts);
+  launch.shared_bytes = static_cast<uint32_t>(shared);
+  launch.grid[0] = grid_of(matmul_of(desc), sizes_of(desc), 64, 64, facts);
   launch_product(desc, launch);
+}
+
+void plan_grouped_matmul(const OpDesc& desc, const Tactic& tactic, const DeviceFacts& facts,
+                         const GroupedOperands& from, DevicePlan& plan) {
+  int64_t shared = 0;
+  DeviceModule module = matmul_fma_ok(desc) ? fma_module(desc, tactic, true, shared)
+                                            : mma_module(desc, tactic, facts, true, shared);
+  DeviceLaunch& launch = single_launch(plan, std::move(module), "matmul_any", facts);
+  launch.module = static_cast<int32_t>(plan.modules.size()) - 1;
+  launch.shared_bytes = static_cast<uint32_t>(shared);
+  launch.block = 256;
+  launch.grid[0] = int64_t{facts.multiprocessors} * 2;
+  launch.args = {from.a, from.b, from.scales, from.token_scales};
+  launch.args.insert(launch.args.end(), from.epilogue.begin(), from.epilogue.end());
+  launch.args.insert(launch.args.end(), {from.out, from.groups, symbols_arg(desc)});
 }
 
 }  // namespace ramjet::kernels::cuda

@@ -16,6 +16,8 @@ namespace {
 constexpr size_t kAlignment = 1024;
 constexpr int64_t kPoolCaches = 4;   // the pool is this many L2 caches
 constexpr int64_t kLargeCaches = 8;  // what is larger than this evicts itself
+constexpr size_t kChoice = 3;        // operand of a moe: the experts chosen
+constexpr size_t kChoices = 16;      // different ones in turn, so that other experts are read
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -55,6 +57,7 @@ struct TimingMemory::Impl {
   uint64_t symbols_at = 0, one_at = 0;
   int rotating = -1;  // operand that comes from a pool
   uint64_t rotating_at = 0, kv_at = 0;
+  std::vector<uint64_t> choices;
   size_t rotating_bytes = 0, rotating_slots = 1, kv_bytes = 0, kv_slots = 1;
   DeviceOp::Step step;
 
@@ -68,6 +71,7 @@ struct TimingMemory::Impl {
   Status place_rotating(const OpDesc& desc, const Tactic* tactic);
   Status place_cache(const OpDesc& desc);
   std::vector<int32_t> integers_of(const OpDesc& desc, size_t i) const;
+  Status place_choices(const OpDesc& desc);
 };
 
 Status TimingMemory::Impl::load_fill(RandomPool& pool) {
@@ -116,9 +120,8 @@ Result<uint64_t> TimingMemory::Impl::put(std::span<const int32_t> numbers) {
 size_t TimingMemory::Impl::input_bytes(const OpDesc& desc, const Tactic* tactic, size_t i) const {
   const TensorType& type = desc.inputs[i];
   const Shape shape = type.shape(most);
-  const WeightLayout* layout = tactic != nullptr && desc.op == OpKind::kMatmul && i == 1
-                                   ? find_layout(tactic->weight_layout)
-                                   : nullptr;
+  const bool laid_out = tactic != nullptr && has_layout(desc.op, i);
+  const WeightLayout* layout = laid_out ? find_layout(layout_of(*tactic, i)) : nullptr;
   if (layout != nullptr) {
     return static_cast<size_t>(layout->packed_bytes(shape.rows(), shape.back(), type.dtype));
   }
@@ -146,7 +149,9 @@ Status TimingMemory::Impl::reserve_all(const OpDesc& desc, const Tactic* tactic,
   for (size_t i = 0; i < desc.inputs.size(); ++i) {
     if (static_cast<int>(i) == rotating) continue;
     const size_t bytes = aligned(input_bytes(desc, tactic, i));
-    if (desc.inputs[i].dtype == DType::kI32) numbers += bytes;
+    if (desc.inputs[i].dtype == DType::kI32) {
+      numbers += bytes * (desc.op == OpKind::kMoe ? kChoices : 1);
+    }
     wanted[dtype_bytes(desc.inputs[i].dtype) == 1] += bytes;
   }
   for (const TensorType& type : desc.outputs) {
@@ -249,6 +254,29 @@ std::vector<int32_t> TimingMemory::Impl::integers_of(const OpDesc& desc, size_t 
   return numbers;
 }
 
+/// Each token's experts are distinct, and any are as likely.
+Status TimingMemory::Impl::place_choices(const OpDesc& desc) {
+  const Shape shape = desc.inputs[kChoice].shape(values);
+  const auto k = static_cast<size_t>(shape.back());
+  std::minstd_rand random(5);
+  std::vector<int32_t> experts(static_cast<size_t>(desc.inputs[1].dims[0].offset));
+  std::iota(experts.begin(), experts.end(), 0);
+  std::vector<int32_t> numbers;
+  choices.clear();
+  for (size_t draw = 0; draw < kChoices; ++draw) {
+    numbers.clear();
+    for (int64_t token = 0; token < shape.rows(); ++token) {
+      for (size_t i = 0; i < k; ++i) {
+        std::swap(experts[i], experts[i + random() % (experts.size() - i)]);
+      }
+      numbers.insert(numbers.end(), experts.begin(), experts.begin() + static_cast<ptrdiff_t>(k));
+    }
+    ASSIGN_OR_RETURN(const uint64_t address, put(numbers));
+    choices.push_back(address);
+  }
+  return ok_status();
+}
+
 TimingMemory::TimingMemory(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 TimingMemory::~TimingMemory() = default;
 
@@ -271,11 +299,14 @@ Status TimingMemory::place(const OpDesc& desc, const Tactic* tactic, const Devic
   RETURN_IF_ERROR(m.reserve_all(desc, tactic, plan));
   RETURN_IF_ERROR(m.place_rotating(desc, tactic));
   RETURN_IF_ERROR(m.place_cache(desc));
-  m.inputs.clear(), m.results.clear();
+  m.inputs.clear(), m.results.clear(), m.choices.clear();
   for (size_t i = 0; i < desc.inputs.size(); ++i) {
     const DType dtype = desc.inputs[i].dtype;
     if (static_cast<int>(i) == m.rotating) {
       m.inputs.push_back(m.rotating_at);
+    } else if (desc.op == OpKind::kMoe && i == kChoice) {
+      RETURN_IF_ERROR(m.place_choices(desc));
+      m.inputs.push_back(m.choices[0]);
     } else if (dtype == DType::kI32) {
       ASSIGN_OR_RETURN(const uint64_t address, m.put(m.integers_of(desc, i)));
       m.inputs.push_back(address);
@@ -307,6 +338,7 @@ LaunchOperands TimingMemory::operands(int launch) {
     m.inputs[static_cast<size_t>(m.rotating)] =
         m.rotating_at + i % m.rotating_slots * aligned(m.rotating_bytes);
   }
+  if (!m.choices.empty()) m.inputs[kChoice] = m.choices[i % m.choices.size()];
   for (DeviceKv& kv : m.kv) kv.base = m.kv_at + i % m.kv_slots * m.kv_bytes;
   return {m.inputs, m.results, m.workspace.memory.get(), m.flags.memory.get(), m.symbols_at,
           m.most,   m.kv};

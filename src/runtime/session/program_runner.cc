@@ -37,7 +37,7 @@ Status check_tactic(const Tactic& tactic, const engine::LaunchRecord& record, co
                        kernels::Target{tactic.isa}.name(), kernels::Target::host().name());
   }
   for (size_t i = 0; i < record.inputs.size(); ++i) {
-    const std::string_view wanted = has_layout(record.op, i) ? tactic.weight_layout : "row_major";
+    const std::string_view wanted = kernels::layout_of(tactic, i);
     const bool stored = record.inputs[i].space == engine::Space::kWeight;
     const std::string_view layout =
         stored ? manifest.weights[static_cast<size_t>(record.inputs[i].index)].layout

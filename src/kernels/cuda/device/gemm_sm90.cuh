@@ -32,13 +32,17 @@
 // program runs on the accumulators where they are, with scales and elements that were asked for
 // before the product; bf16 goes through shared memory only to be transposed.
 //
+// With GROUPED there is a W for each group of rows of X (experts), one after the other; N is a
+// multiple of 64. The kernel before this one has written which tiles of tokens there are: a tile
+// begins anywhere and what lies behind its group's end is not stored.
+//
 // Given by the host before this file: GEMM_N, GEMM_K, GEMM_FP8, BLOCK_T, CHUNK_T, STAGES,
-// ACCUMULATORS, GROUP_T, CLUSTER, PARTS (0: stream-K), SEGMENTS, SLIM, PINGPONG, DIRECT, FRAGMENTS,
-// STORE_MAP (see gemm_fragments.cuh); wgmma_product() for 64 x BLOCK_T; struct Epilogue with
-// epilogue_store() or, if DIRECT, WeightScales, FeatureValues and their functions (with
+// ACCUMULATORS, GROUP_T, CLUSTER, PARTS (0: stream-K), SEGMENTS, SLIM, GROUPED, PINGPONG, DIRECT,
+// FRAGMENTS, STORE_MAP (see gemm_fragments.cuh); wgmma_product() for 64 x BLOCK_T; struct Epilogue
+// with epilogue_store() or, if DIRECT, WeightScales, FeatureValues and their functions (with
 // DIRECT_MATRIX epilogue_matrix() too); its EPILOGUE_PARAMETERS and EPILOGUE_VALUES;
-// TOKENS_PARAMETER, TOKENS_VALUE; SUMS_PARAMETERS and SUMS_VALUES, where blocks leave sums in the
-// workspace.
+// TOKENS_PARAMETER, TOKENS_VALUE, GROUPS_VALUE; SUMS_PARAMETERS and SUMS_VALUES, where blocks leave
+// sums in the workspace; with GROUPED epilogue_of_group().
 #pragma once
 
 #include "hopper.cuh"
@@ -82,6 +86,8 @@ constexpr int kStoreBytes = 2 * kGroupStoreBytes;
 #endif
 constexpr int kBarrierBytes = (STAGES * 16 + 8 + 127) / 128 * 128;
 constexpr int kExchangeBytes = PARTS > 1 ? (PARTS - 1) * kBlockW* kOwnedT * 4 : 0;
+constexpr int kTilesOfGroup = GEMM_N / 64;  // of 64 rows of W
+static_assert(!GROUPED || (GEMM_N % 64 == 0 && CLUSTER == 1 && PARTS <= 1), "groups");
 static_assert(kKBlocks >= PARTS, "every part has a k block");
 static_assert(!PINGPONG || PARTS == 1, "warpgroups take whole tiles in turn");
 static_assert((GEMM_N + kBlockW - 1) / kBlockW % CLUSTER == 0, "every block has a tile");
@@ -91,6 +97,7 @@ struct GemmArguments {
   float* partials;  // [grid, 2, kSlots, 64 * BLOCK_T]
   uint32_t* flags;  // [grid, 2], zero between launches
   int tokens;
+  const int4* groups;  // x of the first: how many tiles of tokens; then each one's Rows
   Epilogue epilogue;
   const void* output_map = nullptr;  // of output0, where STORE_MAP
 };
@@ -153,6 +160,16 @@ __device__ __forceinline__ Tile tile_at(int index, int tiles_t) {
   return {rest / width, first + rest % width};
 }
 
+/// A tile of tokens: its first row of X, the end of its group's rows, and the group.
+struct Rows {
+  int first, end, group;
+};
+__device__ __forceinline__ Rows rows_of(const GemmArguments& g, int t) {
+  if constexpr (GROUPED == 0) return {t * BLOCK_T, g.tokens, 0};
+  const int4 rows = __ldcg(g.groups + 1 + t);
+  return {rows.x, rows.y, rows.z};
+}
+
 /// First k block of a unit.
 __device__ __forceinline__ int cut_at(int unit) {
   return SEGMENTS > 0 ? unit * kKBlocks / kTileUnits : unit;
@@ -213,20 +230,25 @@ struct Pieces {
   __device__ int last_k() const { return cut_at(last()); }
 };
 
-__device__ __forceinline__ void load_weights(const GemmArguments& g, uint8_t* stage, int w, int k,
-                                             uint64_t* full, uint64_t policy) {
+__device__ __forceinline__ void load_weights(const GemmArguments& g, uint8_t* stage, int group,
+                                             int w, int k, uint64_t* full, uint64_t policy) {
 #pragma unroll
   for (int half = 0; half < kBlockW / 64; ++half) {
-    const int64_t tile = static_cast<int64_t>(w * (kBlockW / 64) + half) * kKBlocks + k;
+    int64_t tiles = w * (kBlockW / 64) + half;
+    // The last half of a group's rows may be another's, or nobody's.
+    if (GROUPED) {
+      tiles = int64_t{group} * kTilesOfGroup + min(static_cast<int>(tiles), kTilesOfGroup - 1);
+    }
+    const int64_t tile = tiles * kKBlocks + k;
     bulk_load(stage + half * kTileBytes, g.weights + tile * kTileBytes, kTileBytes, full, policy);
   }
 }
 
-__device__ __forceinline__ void load_tokens(uint8_t* stage, const void* map, int t, int k, int rank,
-                                            uint64_t* full, uint64_t policy) {
+__device__ __forceinline__ void load_tokens(uint8_t* stage, const void* map, int first, int k,
+                                            int rank, uint64_t* full, uint64_t policy) {
   constexpr int kRows = BLOCK_T / CLUSTER;
   uint8_t* to = stage + kStageW + rank * kRows * kRowBytes;
-  const int row = t * BLOCK_T + rank * kRows;
+  const int row = first + rank * kRows;
   if constexpr (CLUSTER == 1) {
     tensor_load_2d(to, map, k * kBlockK, row, full, policy);
   } else {
@@ -239,18 +261,20 @@ __device__ void produce(const GemmArguments& g, const void* map, uint8_t* stages
                         uint64_t* empty, int tiles_t, int rank) {
   const int cluster = blockIdx.x / CLUSTER, clusters = gridDim.x / CLUSTER;
   // Weights that one tile of tokens reads are read once; many tiles share both operands alike.
-  const uint64_t weight_policy = tiles_t > 4   ? policy_evict_normal()
-                                 : tiles_t > 1 ? policy_evict_last()
-                                               : policy_evict_first();
+  const uint64_t weight_policy = GROUPED && BLOCK_T <= 64 ? policy_evict_first()
+                                 : tiles_t > 4            ? policy_evict_normal()
+                                 : tiles_t > 1            ? policy_evict_last()
+                                                          : policy_evict_first();
   const uint64_t kept = tiles_t > 4 ? policy_evict_normal() : policy_evict_last();
   // Weights do not depend on the kernel before this one: the first stages' go out before the wait.
   Pieces ahead(kTilesW * tiles_t, cluster, clusters);
   int early = 0;
   for (; ahead.valid() && early < STAGES; ahead.next()) {
     const Tile tile = tile_at(ahead.tile, tiles_t);
+    const int group = rows_of(g, tile.t).group;
     for (int k = ahead.first_k(); k < ahead.last_k() && early < STAGES; ++k, ++early) {
       barrier_expect(&full[early], kStageW + kStageX);
-      load_weights(g, stages + early * (kStageW + kStageX), tile.w * CLUSTER + rank, k,
+      load_weights(g, stages + early * (kStageW + kStageX), group, tile.w * CLUSTER + rank, k,
                    &full[early], weight_policy);
     }
   }
@@ -259,14 +283,16 @@ __device__ void produce(const GemmArguments& g, const void* map, uint8_t* stages
   int step = 0;
   for (Pieces p(kTilesW * tiles_t, cluster, clusters); p.valid(); p.next()) {
     const Tile tile = tile_at(p.tile, tiles_t);
+    const Rows rows = rows_of(g, tile.t);
     for (int k = p.first_k(); k < p.last_k(); ++k, ++step, ring.advance()) {
       uint8_t* stage = stages + ring.stage * (kStageW + kStageX);
       if (step >= early) {
         barrier_wait(&empty[ring.stage], ring.phase ^ 1);
         barrier_expect(&full[ring.stage], kStageW + kStageX);
-        load_weights(g, stage, tile.w * CLUSTER + rank, k, &full[ring.stage], weight_policy);
+        load_weights(g, stage, rows.group, tile.w * CLUSTER + rank, k, &full[ring.stage],
+                     weight_policy);
       }
-      load_tokens(stage, map, tile.t, k, rank, &full[ring.stage], kept);
+      load_tokens(stage, map, rows.first, k, rank, &full[ring.stage], kept);
     }
   }
 }
@@ -606,7 +632,9 @@ __device__ void consume(const GemmArguments& g, const Shared& shared, int tiles_
     if (PINGPONG) p.next(), ring.skip_tile();
   };
   if (thread >= 128) pass();
-  if (p.valid()) epilogue.ask_weights(g, row_of(tile_at(p.tile, tiles_t)), thread);
+  if (!GROUPED && p.valid()) {
+    epilogue.ask_weights(g, row_of(tile_at(p.tile, tiles_t)), thread);
+  }
   wait_dependencies();
   for (bool again = false; p.valid(); p.next(), pass(), again = true) {
     if (PARTS == 0 && p.last() < kTileUnits) {
@@ -614,14 +642,21 @@ __device__ void consume(const GemmArguments& g, const Shared& shared, int tiles_
       continue;
     }
     const Tile tile = tile_at(p.tile, tiles_t);
-    const int token = tile.t * BLOCK_T + part_of_tile() * kOwnedT;
-    if (again) epilogue.ask_weights(g, row_of(tile), thread);
-    epilogue.ask(g, row_of(tile), token, thread);
+    const Rows rows = rows_of(g, tile.t);
+#if GROUPED
+    GemmArguments own = g;
+    own.tokens = rows.end, own.epilogue = epilogue_of_group(g.epilogue, rows.group);
+#else
+    const GemmArguments& own = g;
+#endif
+    const int token = rows.first + part_of_tile() * kOwnedT;
+    if (again || GROUPED) epilogue.ask_weights(own, row_of(tile), thread);
+    epilogue.ask(own, row_of(tile), token, thread);
     if (PINGPONG && (again || thread >= 128)) named_barrier(3 + thread / 128, kMathThreads);
     sum_piece(g, p, ring, shared, tiles, rank, acc);
     if (PARTS > 1 && !join_parts(acc, shared.exchange, shared.joined, rank, thread)) continue;
     if (PARTS == 0 && SEGMENTS <= 1 && p.first() > 0) gather(g, acc, p, tiles, thread, rank);
-    epilogue.finish(g, acc, row_of(tile), token, thread);
+    epilogue.finish(own, acc, row_of(tile), token, thread);
   }
 }
 
@@ -632,13 +667,13 @@ extern "C" __global__ void __launch_bounds__(kThreads, SLIM ? 2 : 1)
 #endif
               const uint8_t* weights SUMS_PARAMETERS TOKENS_PARAMETER EPILOGUE_PARAMETERS) {
 #if STORE_MAP
-  const GemmArguments g = {weights, SUMS_VALUES, TOKENS_VALUE, EPILOGUE_VALUES, &output_map};
+  const GemmArguments g = {weights,      SUMS_VALUES,     TOKENS_VALUE,
+                           GROUPS_VALUE, EPILOGUE_VALUES, &output_map};
 #else
-  const GemmArguments g = {weights, SUMS_VALUES, TOKENS_VALUE, EPILOGUE_VALUES};
+  const GemmArguments g = {weights, SUMS_VALUES, TOKENS_VALUE, GROUPS_VALUE, EPILOGUE_VALUES};
 #endif
   const Shared shared = shared_memory();
   uint64_t *full = shared.full, *empty = shared.empty, *joined = shared.joined;
-  const int tiles_t = (g.tokens + BLOCK_T - 1) / BLOCK_T;
   const int rank = CLUSTER > 1 ? static_cast<int>(cluster_rank()) % CLUSTER : 0;
   if (threadIdx.x == 0) {
     for (int i = 0; i < STAGES; ++i) {
@@ -656,6 +691,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, SLIM ? 2 : 1)
     __syncthreads();
   }
   launch_dependents();
+  if (GROUPED) wait_dependencies();
+  const int tiles_t = GROUPED ? __ldcg(&g.groups->x) : (g.tokens + BLOCK_T - 1) / BLOCK_T;
   if (threadIdx.x >= kMathThreads) {
     if (!SLIM) registers_give<56>();
     if (threadIdx.x == kMathThreads) produce(g, &map, shared.stages, full, empty, tiles_t, rank);

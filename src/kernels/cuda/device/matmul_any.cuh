@@ -6,7 +6,8 @@
 //   FINISH: neighbouring columns that the epilogue takes at once
 // The including source defines before it: rows_extent, columns_extent, depth_extent; Fused (the
 // operands beside a and b); prologue(fused, element, row, k), which is the identity without one;
-// finish<V>(fused, accumulators, row, column), which scales, runs the epilogue and stores.
+// finish<V>(fused, accumulators, row, column), which scales, runs the epilogue and stores;
+// of_group(fused, group, row, columns), which moves operands to a group's.
 #pragma once
 
 #include "general.cuh"
@@ -151,12 +152,14 @@ __device__ __forceinline__ void finish_rows(const Product& p, int column,
   finish<1>(p.fused, own, row, column + l / ACC);
 }
 
+inline constexpr int kFewTile = kThreads / 32 * kWarpColumns;
+
+/// Tiles first, first + gridDim.x, ...
 template <int kRows>
-__device__ __forceinline__ void few_rows(const Product& p, float* shared) {
-  constexpr int kTile = kThreads / 32 * kWarpColumns;
+__device__ __forceinline__ void few_rows(const Product& p, float* shared, int first) {
+  constexpr int kTile = kFewTile;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  for (int tile = static_cast<int>(blockIdx.x); tile * kTile < p.columns;
-       tile += static_cast<int>(gridDim.x)) {
+  for (int tile = first; tile * kTile < p.columns; tile += static_cast<int>(gridDim.x)) {
     const int column = tile * kTile + warp * kWarpColumns;
     int rows[kWarpLines];
 #pragma unroll
@@ -183,15 +186,41 @@ __device__ __forceinline__ void few_rows(const Product& p, float* shared) {
 }
 
 /// Whether the product was one of few rows, and is done.
-__device__ __forceinline__ bool done_by_few_rows(const Product& p, void* shared) {
+__device__ __forceinline__ bool done_by_few_rows(const Product& p, void* shared,
+                                                 int first = static_cast<int>(blockIdx.x)) {
   if (ONE_PATH || !TRANSPOSE_B || p.rows > kFewRows) return false;
   float* floats = static_cast<float*>(shared);
   if (p.rows <= 1) {
-    few_rows<1>(p, floats);
+    few_rows<1>(p, floats, first);
   } else {
-    few_rows<kFewRows>(p, floats);
+    few_rows<kFewRows>(p, floats, first);
   }
   return true;
+}
+
+/// The products of groups of rows, each with a b of its own, one after the other: groups[0].x is
+/// how many there are, then come first row, end and number of each. Blocks take tiles in turn over
+/// all of them: `tiles` does those of one, and `count` says how many it has.
+template <class Tiles, class Count>
+__device__ __forceinline__ void for_groups(const Product& all, const int4* groups, Tiles tiles,
+                                           Count count) {
+  const int blocks = static_cast<int>(gridDim.x), b_rows = all.columns * ACC;
+  const int groups_count = groups[0].x;
+  int first = static_cast<int>(blockIdx.x);
+  for (int i = 1; i <= groups_count; ++i) {
+    const int4 group = groups[i];
+    Product p = all;
+    p.rows = group.y - group.x;
+    const int here = count(p);
+    if (first < here) {
+      p.a += int64_t{group.x} * p.depth;
+      p.b += int64_t{group.z} * b_rows * p.depth;
+      p.fused = of_group(p.fused, group.z, group.x, p.columns);
+      tiles(p, first);
+      first += (here - first + blocks - 1) / blocks * blocks;
+    }
+    first -= here;
+  }
 }
 
 /// Finishes kRows x kLines sums in shared memory, FINISH neighbouring columns at once.

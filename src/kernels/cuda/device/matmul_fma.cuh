@@ -68,17 +68,18 @@ __device__ __forceinline__ void multiply_tile(const FmaShared& shared, int y, in
   }
 }
 
-__device__ __forceinline__ void matmul_fma(const Product& p) {
-  extern __shared__ __align__(128) uint8_t bytes[];
-  allow_next_kernel();
-  await_last_kernel();
-  if (done_by_few_rows(p, bytes)) return;
+__device__ __forceinline__ int64_t count_of(const Product& p) {
+  return (p.rows + kTile - 1) / kTile * ((lines_of(p) + kTile - 1) / kTile);
+}
+
+/// Tiles first, first + gridDim.x, ...
+__device__ __forceinline__ void tiles(const Product& p, uint8_t* bytes, int64_t from) {
   FmaShared& shared = *reinterpret_cast<FmaShared*>(bytes);
   const int y = static_cast<int>(threadIdx.x) / 16, x = static_cast<int>(threadIdx.x) % 16;
   const int lines = lines_of(p);
   const int64_t down = (p.rows + kTile - 1) / kTile;
   const int64_t count = down * ((lines + kTile - 1) / kTile);
-  for (int64_t tile = blockIdx.x; tile < count; tile += gridDim.x) {
+  for (int64_t tile = from; tile < count; tile += gridDim.x) {
     FmaMover mover = {p, tile % down * kTile, int(tile / down) * kTile};
     float sums[4][4] = {};
     mover.begin(0);
@@ -100,4 +101,28 @@ __device__ __forceinline__ void matmul_fma(const Product& p) {
     finish_slice<kTile, kTile, kPitch, kThreads>(p, all, mover.row, mover.line,
                                                  static_cast<int>(threadIdx.x));
   }
+}
+
+__device__ __forceinline__ void matmul_fma(const Product& p) {
+  extern __shared__ __align__(128) uint8_t bytes[];
+  allow_next_kernel();
+  await_last_kernel();
+  if (done_by_few_rows(p, bytes)) return;
+  tiles(p, bytes, blockIdx.x);
+}
+
+__device__ __forceinline__ void matmul_fma_groups(const Product& all, const int4* groups) {
+  extern __shared__ __align__(128) uint8_t bytes[];
+  allow_next_kernel();
+  await_last_kernel();
+  for_groups(
+      all, groups,
+      [&](const Product& p, int first) {
+        if (!done_by_few_rows(p, bytes, first)) tiles(p, bytes, first);
+        __syncthreads();
+      },
+      [](const Product& p) {
+        if (!ONE_PATH && p.rows <= kFewRows) return (p.columns + kFewTile - 1) / kFewTile;
+        return static_cast<int>(count_of(p));
+      });
 }

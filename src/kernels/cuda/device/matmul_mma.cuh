@@ -290,9 +290,14 @@ __device__ __forceinline__ Place place_of(int64_t tile, int64_t down, int across
   return {first + within % high, static_cast<int>(within / high)};
 }
 
-/// Tiles blockIdx.x, blockIdx.x + gridDim.x, ...
 template <class T>
-__device__ __forceinline__ void tiles(const Product& p, uint8_t* shared) {
+__device__ __forceinline__ int64_t count_of(const Product& p) {
+  return (p.rows + T::kM - 1) / T::kM * ((lines_of(p) + T::kN - 1) / T::kN);
+}
+
+/// Tiles first, first + gridDim.x, ...
+template <class T>
+__device__ __forceinline__ void tiles(const Product& p, uint8_t* shared, int64_t first) {
   const uint32_t ring = shared_address(shared);
   const int lines = lines_of(p);
   const int64_t down = (p.rows + T::kM - 1) / T::kM;
@@ -301,7 +306,7 @@ __device__ __forceinline__ void tiles(const Product& p, uint8_t* shared) {
   const int steps = (p.depth + T::kK - 1) / T::kK;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int warp_row = warp / T::kAcross * T::kWarpM, warp_line = warp % T::kAcross * T::kWarpN;
-  for (int64_t tile = blockIdx.x; tile < count; tile += gridDim.x) {
+  for (int64_t tile = first; tile < count; tile += gridDim.x) {
     const Place place = place_of(tile, down, across);
     Mover<T> mover = {p, place.down * T::kM, place.across * T::kN, ring};
     Sums<T> sums = {};
@@ -338,8 +343,31 @@ __device__ __forceinline__ void matmul_mma(const Product& p) {
   const int64_t large = (p.rows + LargeTile::kM - 1) / LargeTile::kM *
                         ((int64_t{p.columns} * ACC + LargeTile::kN - 1) / LargeTile::kN);
   if (p.rows > SmallTile::kM && large * 2 >= gridDim.x) {
-    tiles<LargeTile>(p, shared);
+    tiles<LargeTile>(p, shared, blockIdx.x);
   } else {
-    tiles<SmallTile>(p, shared);
+    tiles<SmallTile>(p, shared, blockIdx.x);
   }
+}
+
+__device__ __forceinline__ void matmul_mma_groups(const Product& all, const int4* groups) {
+  extern __shared__ __align__(128) uint8_t shared[];
+  allow_next_kernel();
+  await_last_kernel();
+  const auto few = [](const Product& p) { return !ONE_PATH && p.rows <= kFewRows; };
+  const auto large = [](const Product& p) { return p.rows > SmallTile::kM; };
+  for_groups(
+      all, groups,
+      [&](const Product& p, int first) {
+        if (done_by_few_rows(p, shared, first)) {
+          __syncthreads();
+        } else if (large(p)) {
+          tiles<LargeTile>(p, shared, first);
+        } else {
+          tiles<SmallTile>(p, shared, first);
+        }
+      },
+      [&](const Product& p) {
+        if (few(p)) return (p.columns + kFewTile - 1) / kFewTile;
+        return static_cast<int>(large(p) ? count_of<LargeTile>(p) : count_of<SmallTile>(p));
+      });
 }
