@@ -32,9 +32,8 @@
 // program runs on the accumulators where they are, with scales and elements that were asked for
 // before the product; bf16 goes through shared memory only to be transposed.
 //
-// With GROUPED there is a W for each group of rows of X (experts), one after the other; N is a
-// multiple of 64. The kernel before this one has written which tiles of tokens there are: a tile
-// begins anywhere and what lies behind its group's end is not stored.
+// With GROUPED each group of rows of X (an expert's) has a W of its own, one after the other, and
+// the kernel before has listed the tiles of tokens: nothing is stored behind a group's end.
 //
 // Given by the host before this file: GEMM_N, GEMM_K, GEMM_FP8, BLOCK_T, CHUNK_T, STAGES,
 // ACCUMULATORS, GROUP_T, CLUSTER, PARTS (0: stream-K), SEGMENTS, SLIM, GROUPED, PINGPONG, DIRECT,
@@ -234,12 +233,11 @@ __device__ __forceinline__ void load_weights(const GemmArguments& g, uint8_t* st
                                              int w, int k, uint64_t* full, uint64_t policy) {
 #pragma unroll
   for (int half = 0; half < kBlockW / 64; ++half) {
-    int64_t tiles = w * (kBlockW / 64) + half;
-    // The last half of a group's rows may be another's, or nobody's.
-    if (GROUPED) {
-      tiles = int64_t{group} * kTilesOfGroup + min(static_cast<int>(tiles), kTilesOfGroup - 1);
-    }
-    const int64_t tile = tiles * kKBlocks + k;
+    const int of_group = w * (kBlockW / 64) + half;
+    // Behind a group's last tile lies another's, or nothing.
+    const int64_t row_tile =
+        GROUPED ? int64_t{group} * kTilesOfGroup + min(of_group, kTilesOfGroup - 1) : of_group;
+    const int64_t tile = row_tile * kKBlocks + k;
     bulk_load(stage + half * kTileBytes, g.weights + tile * kTileBytes, kTileBytes, full, policy);
   }
 }
@@ -632,9 +630,7 @@ __device__ void consume(const GemmArguments& g, const Shared& shared, int tiles_
     if (PINGPONG) p.next(), ring.skip_tile();
   };
   if (thread >= 128) pass();
-  if (!GROUPED && p.valid()) {
-    epilogue.ask_weights(g, row_of(tile_at(p.tile, tiles_t)), thread);
-  }
+  if (!GROUPED && p.valid()) epilogue.ask_weights(g, row_of(tile_at(p.tile, tiles_t)), thread);
   wait_dependencies();
   for (bool again = false; p.valid(); p.next(), pass(), again = true) {
     if (PARTS == 0 && p.last() < kTileUnits) {
@@ -666,11 +662,9 @@ extern "C" __global__ void __launch_bounds__(kThreads, SLIM ? 2 : 1)
               const __grid_constant__ TensorMap output_map,
 #endif
               const uint8_t* weights SUMS_PARAMETERS TOKENS_PARAMETER EPILOGUE_PARAMETERS) {
+  GemmArguments g = {weights, SUMS_VALUES, TOKENS_VALUE, GROUPS_VALUE, EPILOGUE_VALUES};
 #if STORE_MAP
-  const GemmArguments g = {weights,      SUMS_VALUES,     TOKENS_VALUE,
-                           GROUPS_VALUE, EPILOGUE_VALUES, &output_map};
-#else
-  const GemmArguments g = {weights, SUMS_VALUES, TOKENS_VALUE, GROUPS_VALUE, EPILOGUE_VALUES};
+  g.output_map = &output_map;
 #endif
   const Shared shared = shared_memory();
   uint64_t *full = shared.full, *empty = shared.empty, *joined = shared.joined;
