@@ -84,6 +84,17 @@ class OpLab {
     return time(op, runs);
   }
 
+  /// What compare() will compile; nothing if it is not supported.
+  std::vector<kernels::DeviceModule> modules(const kernels::OpCase& original,
+                                             const kernels::Tactic& tactic,
+                                             const std::vector<SymbolValue>& symbols) {
+    if (tactic.op != original.op) return {};
+    kernels::OpCase c = original;
+    Prepared p = prepare(c, symbols);
+    return tactic.supports(p.desc) ? plan_of(tactic, p.desc).modules
+                                   : std::vector<kernels::DeviceModule>();
+  }
+
   /// Symbols stand for every extent that equals their value, not only the first of an operand.
   void symbols_anywhere() { first_axis_only_ = false; }
 
