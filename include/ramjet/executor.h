@@ -127,6 +127,8 @@ class Executor {
   Status health() const;
   /// When idle: free + cached + active = total and every count matches its owners.
   Status check_integrity() const;
+  /// Requests submitted after it find no cached prefix of those before; what runs goes on.
+  Status reset_prefix_cache();
   /// Refuses new requests and waits for the running ones up to `deadline_s`, then cancels them.
   Status drain(double deadline_s);
 

@@ -72,6 +72,7 @@ struct Request {
   uint64_t cache_salt = 0;  // prefixes are shared between equal salts only
   std::string adapter;      // name of a loaded LoRA adapter; empty: the bare model
   std::string label;        // for logs and traces
+  uint64_t turn = 0;        // among equal priorities lower first, then by arrival
   uint64_t tag = 0;         // the caller's own name for it, see ExecutorHooks
   /// What the output must be, as a grammar spec (docs/structured-output.md); empty: anything. The
   /// executor compiles it; the request waits meanwhile. Not together with controls.mask.

@@ -87,6 +87,7 @@ std::vector<AdapterInfo> Executor::adapters() const { return impl_->core->adapte
 ExecutorStats Executor::stats() const { return impl_->core->stats(); }
 Status Executor::health() const { return impl_->core->health(); }
 Status Executor::check_integrity() const { return impl_->core->check_integrity(); }
+Status Executor::reset_prefix_cache() { return impl_->core->reset_prefix_cache(); }
 Status Executor::drain(double deadline_s) { return impl_->core->drain(deadline_s); }
 
 }  // namespace ramjet

@@ -54,6 +54,7 @@ class ExecutorCore {
   Status health() const;
   /// Runs between two steps. kUnavailable if the loop does not come to it in time.
   Status check_integrity();
+  Status reset_prefix_cache();
   /// kDeadlineExceeded with the number of requests that had to be cancelled.
   Status drain(double deadline_s);
 

@@ -150,6 +150,13 @@ Status ExecutorCore::check_integrity() {
   return *answer->status;
 }
 
+/// Commands keep their order, so no later request meets the old index.
+Status ExecutorCore::reset_prefix_cache() {
+  command(
+      {Command::Kind::kCall, 0, nullptr, [](StepLoop& loop) { loop.blocks().reset_index(); }, -1});
+  return ok_status();
+}
+
 Status ExecutorCore::drain(double deadline_s) {
   if (deadline_s != 0) RETURN_IF_ERROR(check_timeout(deadline_s));  // 0: cancels at once
   int64_t cancelled = 0;

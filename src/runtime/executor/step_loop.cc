@@ -41,6 +41,7 @@ void StepLoop::add(std::unique_ptr<ActiveRequest> request) {
       !r.request.sampling.stop.ignore_eos || !r.request.sampling.stop.stop_ids.empty();
   spec.fanout = r.request.n;
   spec.priority = r.request.priority;
+  spec.turn = r.request.turn;
   spec.deadline_ns = r.deadline_ns;
   spec.extra = r.request.cache_salt;
   if (r.adapter != nullptr) {

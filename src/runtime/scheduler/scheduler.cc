@@ -16,6 +16,7 @@ bool Scheduler::before(SeqId a, SeqId b) const {
   const Sequence& x = sequence(a);
   const Sequence& y = sequence(b);
   if (x.spec.priority != y.spec.priority) return x.spec.priority > y.spec.priority;
+  if (x.spec.turn != y.spec.turn) return x.spec.turn < y.spec.turn;
   return x.order != y.order ? x.order < y.order : a < b;
 }
 

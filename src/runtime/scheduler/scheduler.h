@@ -7,13 +7,13 @@
 // One iteration: schedule(now) -> the caller runs the plan -> complete() -> append() or finish()
 // for each sequence that got the logits of its last token. A failed step: fail_step() instead.
 //
-// Order is (priority, then arrival). Decodes come before prefill chunks, so that a long prompt
-// never stalls a running sequence. Under kMaxUtilization a sequence that cannot get a block takes
-// them from the last in that order, which restarts later from its tokens, generated ones included
-// (most of its blocks are found in the prefix index); a waiting sequence may push out running ones
-// of lower priority only. Progress: the first running sequence is never preempted and fits alone.
-// Since a restart computes everything again, kMaxUtilization also looks ahead: a sequence starts
-// when the blocks that all will hold at the worst moment, by forecast.h, are there.
+// Order is (priority, then turn, then arrival). Decodes come before prefill chunks, so that a long
+// prompt never stalls a running sequence. Under kMaxUtilization a sequence that cannot get a block
+// takes them from the last in that order, which restarts later from its tokens, generated ones
+// included (most of its blocks are found in the prefix index); a waiting sequence may push out
+// running ones of lower priority only. Progress: the first running sequence is never preempted and
+// fits alone. Since a restart computes everything again, kMaxUtilization also looks ahead: a
+// sequence starts when the blocks that all will hold at the worst moment, by forecast.h, are there.
 #pragma once
 
 #include <ramjet/executor.h>

@@ -27,6 +27,7 @@ struct SequenceSpec {
   bool ends_early = true;       // it may stop before max_output
   int fanout = 1;               // sequences that fork from it after the prefill
   int priority = 0;             // higher first
+  uint64_t turn = 0;            // among equals lower first
   int64_t deadline_ns = 0;      // 0: none
   uint64_t extra = 0;           // distinguishes prefixes (salt, adapter)
   int32_t adapter_slot = -1;    // as in StepBatch::lora_slots
