@@ -18,7 +18,6 @@ constexpr std::string_view kNoDraft = "there is no speculative decoding so far";
 constexpr std::string_view kNoMedia = "text models only so far";
 constexpr std::string_view kNoFile = "the options file is another one: see ramjet serve --config";
 constexpr std::string_view kFraction = "here of the memory free after loading";
-constexpr std::string_view kNoTls = "put a proxy that ends TLS in front";
 
 constexpr Flag kTrtllmServe[] = {
     {"host", Fate::kTo, "--host", ""},
@@ -59,7 +58,7 @@ constexpr Flag kTrtllmServe[] = {
     {"log_level", Fate::kIdle, "", kLog},
     {"metadata_server_config_file", Fate::kRefused, "", "prefill and decode run in one server"},
     {"server_role", Fate::kRefused, "", "prefill and decode run in one server"},
-    {"otlp_traces_endpoint", Fate::kRefused, "", "there are no traces so far; see /metrics"},
+    {"otlp_traces_endpoint", Fate::kTo, "--otlp-endpoint", ""},
     {"media_io_kwargs", Fate::kRefused, "", kNoMedia},
 };
 
@@ -239,8 +238,8 @@ constexpr Flag kVllmServe[] = {
     {"hf_overrides", Fate::kRefused, "", "change the checkpoint's config.json"},
     {"rope_scaling", Fate::kRefused, "", "change the checkpoint's config.json"},
     {"allowed_origins", Fate::kIdle, "", "every origin may ask"},
-    {"ssl_keyfile", Fate::kRefused, "", kNoTls},
-    {"ssl_certfile", Fate::kRefused, "", kNoTls},
+    {"ssl_keyfile", Fate::kTo, "--ssl-keyfile", ""},
+    {"ssl_certfile", Fate::kTo, "--ssl-certfile", ""},
     {"distributed_executor_backend", Fate::kIdle, "", kOneRank},
     {"disable_custom_all_reduce", Fate::kIdleFlag, "", kOneRank},
     {"disable_frontend_multiprocessing", Fate::kIdleFlag, "", "see --executor"},

@@ -10,12 +10,15 @@
 #include <cstdio>
 #include <thread>
 
+#include "base/clock.h"
+#include "base/env.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "commands.h"
 #include "kernels/registry.h"
 #include "output.h"
 #include "server/server.h"
+#include "server/sleepable_backend.h"
 #include "server/supervise/supervisor.h"
 
 namespace ramjet {
@@ -140,38 +143,107 @@ Result<bool> wants_process(const ServeOptions& options, const Engine& engine) {
   return target.is_gpu();
 }
 
+/// `facts` are filled for an encoder.
 Result<std::unique_ptr<server::Backend>> make_backend(const ServeOptions& options,
-                                                      const std::shared_ptr<const Engine>& engine) {
+                                                      const std::shared_ptr<const Engine>& engine,
+                                                      std::optional<server::EncoderFacts>& facts) {
+  if (!engine->asset("encoder").empty()) {
+    ASSIGN_OR_RETURN(auto encoder, server::make_encoder_backend(engine, options.executor));
+    facts = std::move(encoder.facts);
+    return std::move(encoder.backend);
+  }
   ASSIGN_OR_RETURN(const bool process, wants_process(options, *engine));
   if (process) return supervised(options, engine->path());
   ASSIGN_OR_RETURN(auto executor, Executor::create(engine, options.executor));
   return server::make_executor_backend(std::move(executor));
 }
 
+/// The backend after a sleep: of the same file, mapped anew.
+server::SleepableBackend::Make remake(const ServeOptions& options, const std::string& path) {
+  return [options, path, stamp = file_stamp(path)]() -> Result<std::unique_ptr<server::Backend>> {
+    if (file_stamp(path) != stamp) {
+      return make_error(ErrorCode::kUnavailable,
+                        "the engine file is gone or another one since it was loaded");
+    }
+    ASSIGN_OR_RETURN(const auto engine, Engine::load(path));
+    std::optional<server::EncoderFacts> facts;
+    return make_backend(options, engine, facts);
+  };
+}
+
 Result<std::unique_ptr<server::ModelHost>> load_host(const ServeOptions& options) {
   ASSIGN_OR_RETURN(const auto engine, load_model(options.model, options.build));
   ASSIGN_OR_RETURN(server::ModelHost::Parts parts, server::ModelHost::parts_of(*engine));
   parts.names = served_names(options, engine->model());
-  ASSIGN_OR_RETURN(auto backend, make_backend(options, engine));
-  return server::ModelHost::create(std::move(parts), std::move(backend));
+  ASSIGN_OR_RETURN(auto backend, make_backend(options, engine, parts.encoder));
+  auto sleepable = std::make_unique<server::SleepableBackend>(std::move(backend),
+                                                              remake(options, engine->path()));
+  return server::ModelHost::create(std::move(parts), std::move(sleepable));
+}
+
+/// The variables that OpenTelemetry names; the flag wins.
+void read_otel(ServeOptions& options) {
+  for (const char* name : {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"}) {
+    if (!options.server.otlp_endpoint.empty()) break;
+    options.server.otlp_endpoint = outside_env(name).value_or("");
+  }
+  if (const auto name = outside_env("OTEL_SERVICE_NAME")) options.server.otlp_service = *name;
 }
 
 Status serve(ServeOptions options) {
   raise_descriptor_limit();
+  const server::HttpServer::Options& http = options.server.http;
   options.server.http.limits.max_body_bytes = static_cast<size_t>(options.max_body_mb * 1048576);
-  ASSIGN_OR_RETURN(auto server, server::Server::listen(options.server));
+  if (http.certificate.empty() != http.key.empty()) {
+    return invalid_argument("--ssl-certfile and --ssl-keyfile go together");
+  }
+  read_otel(options);
+  // Beside another process on the port, this one must take no connection before it can serve it.
+  std::unique_ptr<server::Server> server;
+  if (!http.reuse_port) {
+    ASSIGN_OR_RETURN(server, server::Server::listen(options.server));
+  }
   ASSIGN_OR_RETURN(auto host, load_host(options));
+  if (http.reuse_port) {
+    ASSIGN_OR_RETURN(server, server::Server::listen(options.server));
+  }
   const std::string name = host->name();
   const std::string device = host->backend().stats().device;
   // Only now: until here a signal may end the process at once.
   RETURN_IF_ERROR(catch_signals());
   server->serve(std::move(host));
   log_info("serving {} on {}", name, device);
-  print_text(fmt::format("ready http://{}:{}\n", options.server.http.host, server->port()));
+  print_text(fmt::format("ready {}://{}:{}\n", http.certificate.empty() ? "http" : "https",
+                         http.host, server->port()));
   wait_for_signal();
   log_info("draining for up to {} s; a second signal ends at once", options.drain_s);
-  server->drain(options.drain_s);
+  const double end_s = SteadyClock::instance().now_s() + options.drain_s;
+  if (http.reuse_port) server->hand_over(options.drain_s);
+  server->drain(std::max(0.0, end_s - SteadyClock::instance().now_s()));
   return ok_status();
+}
+
+/// Who may come, how, and who is told.
+void add_access_options(CLI::App& command, server::ServerOptions& server) {
+  command.add_option("--ssl-certfile", server.http.certificate,
+                     "PEM file with the certificate and its chain: TLS");
+  command.add_option("--ssl-keyfile", server.http.key, "PEM file with its key");
+  command.add_flag("--reuse-port", server.http.reuse_port,
+                   "listen beside another process on the port, and leave it without a gap");
+  command
+      .add_option("--key-concurrency", server.key_limits.concurrency,
+                  "requests of an API key at once; above: 429 (0: any number)")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 20));
+  command
+      .add_option("--key-rate", server.key_limits.requests_per_minute,
+                  "requests of an API key a minute; above: 429 (0: any number)")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1e9));
+  command.add_flag("--admin-routes", server.admin_routes,
+                   "/sleep, /wake_up, /reset_prefix_cache, /server_info");
+  command.add_option("--otlp-endpoint", server.otlp_endpoint,
+                     "URL of an OpenTelemetry collector that takes traces by HTTP");
 }
 
 void add_server_options(CLI::App& command, ServeOptions& options) {
@@ -273,6 +345,7 @@ void add_serve_command(CLI::App& app, CommandRunner& runner) {
   command->add_option("model", options->model, "folder, .engine, or ORG/NAME in the cache");
   command->add_option("--config", options->config, "YAML file: the flags below as `name: value`");
   add_server_options(*command, *options);
+  add_access_options(*command, options->server);
   add_executor_options(*command, options->executor);
   add_supervision_options(*command, *options);
   add_build_options(*command, options->build);

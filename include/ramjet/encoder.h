@@ -51,6 +51,7 @@ class Encoder {
 
   int width() const;
   int max_tokens() const;  // of one input
+  int token_types() const;
   bool has_head() const;
   bool scores_tokens() const;  // the head is of tokens, not of sequences
   const std::vector<std::string>& labels() const;

@@ -247,6 +247,7 @@ int Encoder::width() const { return static_cast<int>(impl_->facts.width); }
 int Encoder::max_tokens() const {
   return std::min(impl_->engine->model().max_seq_len, impl_->engine->limits().max_num_tokens);
 }
+int Encoder::token_types() const { return static_cast<int>(impl_->facts.token_types); }
 bool Encoder::has_head() const { return impl_->facts.head != Head::kNone; }
 bool Encoder::scores_tokens() const { return impl_->facts.head == Head::kToken; }
 const std::vector<std::string>& Encoder::labels() const { return impl_->facts.labels; }

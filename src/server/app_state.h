@@ -16,29 +16,41 @@
 #include "server/http/auth.h"
 #include "server/http/http_server.h"
 #include "server/http/router.h"
+#include "server/key_gate.h"
 #include "server/metrics/server_metrics.h"
 #include "server/model_host.h"
 #include "server/openai/api_error.h"
 #include "server/openai/generation.h"
+#include "server/trace/tracer.h"
 #include "server/worker_pool.h"
 
 namespace ramjet::server {
 
 struct AppState {
-  AppState(std::unique_ptr<ModelHost> model, const std::vector<std::string>& api_keys, int workers)
-      : heavy(workers),
-        light(workers),
+  struct Options {
+    std::vector<std::string> api_keys;
+    KeyLimits key_limits;
+    int workers = 2;
+  };
+  AppState(std::unique_ptr<ModelHost> model, const Options& options)
+      : gate(options.api_keys.size(), options.key_limits),
+        heavy(options.workers),
+        light(options.workers),
         host(std::move(model)),
         metrics(host->name(), host->max_model_len()),
-        keys(api_keys) {}
+        keys(options.api_keys) {}
   /// Ends the workers' tasks before what they use; the backend's last events then go nowhere.
   ~AppState() {
     heavy.stop();
     light.stop();
+    slow.stop();
   }
 
-  WorkerPool heavy;  // parsing, templates, tokenizing
-  WorkerPool light;  // detokenizing and everything short
+  KeyGate gate;  // outlives the requests' tickets
+  const double start_s = steady_s();
+  WorkerPool slow{1};  // sleep and wake
+  WorkerPool heavy;    // parsing, templates, tokenizing
+  WorkerPool light;    // detokenizing and everything short
   std::atomic<bool> draining{false};
   std::atomic<int> active{0};  // generations between submit and end
   bool log_requests = true;
@@ -46,6 +58,8 @@ struct AppState {
   ServerMetrics metrics;
   ApiKeys keys;
   std::function<HttpServerStats()> http_stats;
+  Tracer* tracer = nullptr;    // the server's; null: no traces
+  std::vector<AppState*> all;  // of the server's models, this one among them
 
   GenerationServices services() { return {*host, metrics, light}; }
 };
@@ -73,5 +87,8 @@ void add_messages_routes(Router& router, AppState& state);    // /v1/messages
 void add_responses_routes(Router& router, AppState& state);   // /v1/responses
 void add_tokenize_routes(Router& router, AppState& state);    // /tokenize, /detokenize
 void add_kserve_routes(Router& router, AppState& state);      // /v2: KServe
+void add_embed_routes(Router& router, AppState& state);       // /v1/embeddings, /classify
+void add_admin_routes(Router& router, AppState& state);       // /sleep and others
+void add_score_routes(Router& router, AppState& state);       // /score, /rerank
 
 }  // namespace ramjet::server

@@ -1,8 +1,10 @@
 // What of the server needs the executor and the engine: in a file of its own, so that tests with
 // a scripted backend link without them.
+#include <algorithm>
 #include <utility>
 
 #include "server/backend.h"
+#include "server/encode/encode_queue.h"
 #include "server/model_host.h"
 
 namespace ramjet::server {
@@ -20,6 +22,7 @@ class ExecutorBackend final : public Backend {
   ExecutorStats stats() const override { return executor_->stats(); }
   Status health() const override { return executor_->health(); }
   Status drain(double deadline_s) override { return executor_->drain(deadline_s); }
+  Status reset_prefix_cache() override { return executor_->reset_prefix_cache(); }
 
  private:
   std::unique_ptr<Executor> executor_;
@@ -29,6 +32,33 @@ class ExecutorBackend final : public Backend {
 
 std::unique_ptr<Backend> make_executor_backend(std::unique_ptr<Executor> executor) {
   return std::make_unique<ExecutorBackend>(std::move(executor));
+}
+
+Result<EncoderBackend> make_encoder_backend(std::shared_ptr<const Engine> engine,
+                                            const ExecutorConfig& config) {
+  ASSIGN_OR_RETURN(std::shared_ptr<Encoder> encoder, Encoder::create(engine, config.num_threads));
+  const auto smaller = [](int mine, int theirs) {
+    return mine > 0 ? std::min(mine, theirs) : theirs;
+  };
+  EncoderBackend made;
+  made.facts = {.width = encoder->width(),
+                .max_tokens = encoder->max_tokens(),
+                .token_types = encoder->token_types(),
+                .has_head = encoder->has_head(),
+                .scores_tokens = encoder->scores_tokens(),
+                .labels = encoder->labels()};
+  EncodeQueueOptions options;
+  options.max_batch_size = smaller(config.max_batch_size, engine->limits().max_batch_size);
+  options.max_num_tokens = smaller(config.max_num_tokens, engine->limits().max_num_tokens);
+  options.max_queue = config.max_queue;
+  options.step_deadline_s = config.step_deadline_s;
+  options.device = engine->target();
+  // The queue shares the encoder with nobody else: std::function wants what can be copied.
+  auto step = [encoder](EncodeKind kind, std::span<const EncoderInput> inputs) {
+    return kind == EncodeKind::kEmbed ? encoder->embed(inputs, {}) : encoder->scores(inputs);
+  };
+  made.backend = std::make_unique<EncodeQueue>(std::move(step), std::move(options));
+  return made;
 }
 
 Result<ModelHost::Parts> ModelHost::parts_of(const Engine& engine) {

@@ -39,9 +39,10 @@ class ModelHost {
     ModelInfo info;
     EngineLimits limits;
     std::unique_ptr<text::Tokenizer> tokenizer;
-    std::string chat_template;      // Jinja source; may be empty
-    std::string generation_config;  // JSON text; may be empty
-    std::string special_tokens;     // JSON object with bos_token, eos_token; may be empty
+    std::string chat_template;            // Jinja source; may be empty
+    std::string generation_config;        // JSON text; may be empty
+    std::string special_tokens;           // JSON object with bos_token, eos_token; may be empty
+    std::optional<EncoderFacts> encoder;  // of an encoder
   };
   static Result<std::unique_ptr<ModelHost>> create(Parts parts, std::unique_ptr<Backend> backend);
   /// The parts of a loaded engine.
@@ -53,6 +54,7 @@ class ModelHost {
   const std::vector<std::string>& names() const { return parts_.names; }
   const ModelInfo& info() const { return parts_.info; }
   int max_model_len() const { return parts_.info.max_seq_len; }
+  const EngineLimits& limits() const { return parts_.limits; }
   int vocab_size() const { return parts_.info.vocab_size; }
   const text::Tokenizer& tokenizer() const { return *parts_.tokenizer; }
   const text::ChatTemplate* chat_template() const {
@@ -66,6 +68,8 @@ class ModelHost {
   /// Tells apart answers of other builds, models and devices.
   const std::string& fingerprint() const { return fingerprint_; }
   int64_t created() const { return created_; }
+  /// Null for a model that generates.
+  const EncoderFacts* encoder() const { return parts_.encoder ? &*parts_.encoder : nullptr; }
   Backend& backend() const { return *backend_; }
 
  private:

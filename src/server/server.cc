@@ -15,6 +15,7 @@ namespace ramjet::server {
 namespace {
 
 constexpr size_t kMaxRequestIdBytes = 128;
+constexpr double kIdleHandOverS = 2;  // then connections that ask nothing are closed
 
 std::string random_id() {
   thread_local std::mt19937_64 generator{std::random_device{}()};
@@ -45,6 +46,7 @@ bool takes_json(const HttpRequest& request) {
 
 struct Server::Impl {
   ServerOptions options;
+  std::unique_ptr<Tracer> tracer;  // outlives the state
   std::unique_ptr<AppState> state;
   Router router;
   std::atomic<bool> ready{false};  // state and router are filled
@@ -54,6 +56,7 @@ struct Server::Impl {
   void handle(const std::shared_ptr<Exchange>& exchange);
   void handle_options(const RequestContext& context, const Router::Match& match) const;
   void run_route(const Route& route, RequestContext context) const;
+  bool let_in(RequestContext& context, size_t key) const;
   static void answer_while_loading(Exchange& exchange);
 };
 
@@ -88,6 +91,19 @@ void Server::Impl::answer_while_loading(Exchange& exchange) {
   exchange.respond(error_response(error_of_status(503, "the model is loading")));
 }
 
+/// By the key's limits; else answered.
+bool Server::Impl::let_in(RequestContext& context, size_t key) const {
+  KeyRefusal refusal;
+  context.ticket = state->gate.enter(key, context.start_s, refusal);
+  if (context.ticket != nullptr) return true;
+  HttpResponse response = error_response(error_of_status(429, refusal.message));
+  for (auto& [name, value] : response.headers) {
+    if (name == "Retry-After") value = std::to_string(refusal.retry_after_s);
+  }
+  reply(*state, context, std::move(response));
+  return false;
+}
+
 /// Runs on an I/O thread: looks up the route and hands over.
 void Server::Impl::handle(const std::shared_ptr<Exchange>& exchange) {
   if (!ready) return answer_while_loading(*exchange);
@@ -111,7 +127,8 @@ void Server::Impl::handle(const std::shared_ptr<Exchange>& exchange) {
     response.headers.emplace_back("Allow", match.allow);
     return reply(*state, context, std::move(response));
   }
-  if (match.route->needs_key && !state->keys.admits(request)) {
+  const std::optional<size_t> key = state->keys.find(request);
+  if (match.route->needs_key && !key) {
     ApiError error = error_of_status(401, "a valid API key is needed: Authorization: Bearer KEY");
     error.code = "invalid_api_key";
     return reply_error(*state, context, error);
@@ -121,7 +138,10 @@ void Server::Impl::handle(const std::shared_ptr<Exchange>& exchange) {
                        error_of_status(415, "the Content-Type must be application/json"));
   }
   context.rest = std::move(match.rest);
-  WorkerPool& pool = match.route->heavy ? state->heavy : state->light;
+  if (match.route->heavy && key && !let_in(context, *key)) return;
+  WorkerPool& pool = match.route->slow    ? state->slow
+                     : match.route->heavy ? state->heavy
+                                          : state->light;
   pool.post([this, route = match.route, context = std::move(context)]() mutable {
     run_route(*route, std::move(context));
   });
@@ -132,6 +152,12 @@ Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Result<std::unique_ptr<Server>> Server::listen(ServerOptions options) {
   auto impl = std::make_unique<Impl>();
   impl->options = std::move(options);
+  if (!impl->options.otlp_endpoint.empty()) {
+    TracerOptions tracing;
+    tracing.endpoint = impl->options.otlp_endpoint;
+    tracing.service = impl->options.otlp_service;
+    ASSIGN_OR_RETURN(impl->tracer, Tracer::create(std::move(tracing)));
+  }
   auto http = HttpServer::start(
       impl->options.http,
       [raw = impl.get()](const std::shared_ptr<Exchange>& exchange) { raw->handle(exchange); });
@@ -142,9 +168,12 @@ Result<std::unique_ptr<Server>> Server::listen(ServerOptions options) {
 
 void Server::serve(std::unique_ptr<ModelHost> host) {
   const ServerOptions& options = impl_->options;
-  impl_->state = std::make_unique<AppState>(std::move(host), options.api_keys, options.workers);
+  impl_->state = std::make_unique<AppState>(
+      std::move(host), AppState::Options{options.api_keys, options.key_limits, options.workers});
   AppState& state = *impl_->state;
   state.log_requests = options.log_requests;
+  state.all = {&state};
+  state.tracer = impl_->tracer.get();
   state.http_stats = [http = impl_->http.get()] { return http->stats(); };
   add_ops_routes(impl_->router, state);
   add_page_routes(impl_->router, state);
@@ -155,6 +184,9 @@ void Server::serve(std::unique_ptr<ModelHost> host) {
   add_responses_routes(impl_->router, state);
   add_tokenize_routes(impl_->router, state);
   add_kserve_routes(impl_->router, state);
+  add_embed_routes(impl_->router, state);
+  add_score_routes(impl_->router, state);
+  if (options.admin_routes) add_admin_routes(impl_->router, state);
   impl_->ready = true;
 }
 
@@ -171,6 +203,19 @@ int Server::port() const { return impl_->http->port(); }
 
 void Server::begin_drain() {
   if (impl_->ready) impl_->state->draining = true;
+}
+
+void Server::hand_over(double deadline_s) {
+  if (impl_->drained) return;
+  impl_->http->stop_accepting();
+  const double begin_s = steady_s();
+  double quiet_s = begin_s;  // since when nothing is generated
+  while (impl_->http->stats().connections > 0) {
+    const double now_s = steady_s();
+    if (impl_->ready && impl_->state->active > 0) quiet_s = now_s;
+    if (now_s > begin_s + deadline_s || now_s > quiet_s + kIdleHandOverS) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
 }
 
 void Server::drain(double deadline_s) {

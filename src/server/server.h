@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "server/http/http_server.h"
+#include "server/key_gate.h"
 #include "server/model_host.h"
 
 namespace ramjet::server {
@@ -18,6 +19,10 @@ struct ServerOptions {
   std::vector<std::string> api_keys;  // none: everyone is let in
   int workers = 2;                    // of each of the two pools
   bool log_requests = true;
+  KeyLimits key_limits;
+  bool admin_routes = false;
+  std::string otlp_endpoint;  // of a collector of traces; empty: none
+  std::string otlp_service = "ramjet";
 };
 
 class Server {
@@ -35,6 +40,9 @@ class Server {
   int port() const;
   /// /health and new work get 503 from now on.
   void begin_drain();
+  /// For when another process serves the same port: accepts no more connections, and answers those
+  /// that there are, each for a last time, until none is left or for `deadline_s`.
+  void hand_over(double deadline_s);
   /// begin_drain(), waits up to `deadline_s` for running requests, ends the rest with an error,
   /// and closes. Idempotent.
   void drain(double deadline_s);

@@ -29,7 +29,7 @@ def running_server(*flags):
     if not binary.exists():
         pytest.fail(f"{binary} is absent: build it, or set RAMJET_TEST_URL")
     process = subprocess.Popen(
-        [str(binary), "serve", model, "--port", "0", *flags],
+        [str(binary), "serve", model, *([] if "--port" in flags else ["--port", "0"]), *flags],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,

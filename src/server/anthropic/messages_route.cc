@@ -22,7 +22,7 @@ std::optional<ApiError> prepare(const ModelHost& host, const std::string& body, 
 }
 
 void messages(AppState& state, RequestContext context) {
-  if (refuse_if_draining(state, context)) return;
+  if (refuse_generation(state, context)) return;
   ChatRequest request;
   GenerationSpec spec;
   if (auto error = prepare(*state.host, context.request().body, true, request, spec)) {

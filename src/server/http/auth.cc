@@ -15,26 +15,28 @@ ApiKeys::Digest ApiKeys::digest(std::string_view key) {
   return out;
 }
 
-bool ApiKeys::knows(std::string_view key) const {
+std::optional<size_t> ApiKeys::index_of(std::string_view key) const {
   const Digest given = digest(key);
-  int equal = 0;
-  for (const Digest& known : digests_) {
-    equal |= CRYPTO_memcmp(known.data(), given.data(), given.size()) == 0 ? 1 : 0;
+  size_t found = digests_.size();
+  for (size_t i = 0; i < digests_.size(); ++i) {
+    const bool equal = CRYPTO_memcmp(digests_[i].data(), given.data(), given.size()) == 0;
+    found = equal ? i : found;
   }
-  return equal != 0;
+  if (found == digests_.size()) return std::nullopt;
+  return found;
 }
 
-bool ApiKeys::admits(const HttpRequest& request) const {
-  if (digests_.empty()) return true;
+std::optional<size_t> ApiKeys::find(const HttpRequest& request) const {
+  if (digests_.empty()) return 0;
   constexpr std::string_view kScheme = "bearer ";
   const std::string_view authorization = request.header("authorization");
   if (lower_case(authorization.substr(0, kScheme.size())) == kScheme) {
     std::string_view key = authorization.substr(kScheme.size());
     while (key.starts_with(' ')) key.remove_prefix(1);
-    if (knows(key)) return true;
+    if (const auto found = index_of(key)) return found;
   }
   const std::string_view key = request.header("x-api-key");
-  return !key.empty() && knows(key);
+  return key.empty() ? std::nullopt : index_of(key);
 }
 
 }  // namespace ramjet::server

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,14 +18,14 @@ class ApiKeys {
  public:
   explicit ApiKeys(const std::vector<std::string>& keys);
 
-  /// True if no key is needed, or if `Authorization: Bearer KEY` or `X-Api-Key: KEY` has one.
-  bool admits(const HttpRequest& request) const;
+  /// Which key `Authorization: Bearer KEY` or `X-Api-Key: KEY` has; 0 where none is needed.
+  std::optional<size_t> find(const HttpRequest& request) const;
   bool empty() const { return digests_.empty(); }
 
  private:
   using Digest = std::array<unsigned char, 32>;
   static Digest digest(std::string_view key);
-  bool knows(std::string_view key) const;
+  std::optional<size_t> index_of(std::string_view key) const;
 
   std::vector<Digest> digests_;
 };

@@ -53,7 +53,9 @@ struct Connection::Parser {
 
 Connection::Connection(net::io_context& io, net::ip::tcp::socket socket,
                        std::shared_ptr<ConnectionShared> shared)
-    : count_(shared), shared_(std::move(shared)), io_(io), socket_(std::move(socket)), event_(io) {}
+    : count_(shared), shared_(std::move(shared)), io_(io), socket_(std::move(socket)), event_(io) {
+  if (shared_->tls != nullptr) tls_ = std::make_unique<TlsSession>(*shared_->tls);
+}
 
 Connection::~Connection() { shared_->body_bytes -= charged_; }
 
@@ -127,15 +129,53 @@ void Connection::start_read() {
   socket_.async_read_some(net::buffer(read_buffer_.get(), kReadBytes),
                           [self = shared_from_this()](error_code ec, size_t n) {
                             self->reading_ = false;
-                            if (ec) {
+                            if (ec || !self->take_bytes(n)) {
                               self->eof_ = true;
                               if (self->exchange_) self->exchange_->set_gone();
-                            } else {
-                              self->input_.append(self->read_buffer_.get(), n);
-                              if (self->exchange_) self->start_read();
+                            } else if (self->exchange_) {
+                              self->start_read();
                             }
                             self->wake();
                           });
+}
+
+/// What was read into the buffer. False: the peer ends, or breaks, the TLS session.
+bool Connection::take_bytes(size_t count) {
+  const std::string_view bytes(read_buffer_.get(), count);
+  if (tls_ == nullptr) {
+    input_.append(bytes);
+    return true;
+  }
+  const bool goes_on = tls_->receive(bytes, input_, tls_out_);
+  flush_tls();
+  return goes_on;
+}
+
+/// Sends what there is of tls_out_; wakes the connection after each part.
+void Connection::flush_tls() {
+  if (tls_out_.empty() || tls_writing_ || closed_) return;
+  tls_writing_ = writing_ = true;
+  write_deadline_ = now() + seconds(shared_->limits.write_timeout_s);
+  auto bytes = std::make_shared<std::string>(std::move(tls_out_));  // with its handler
+  tls_out_.clear();
+  socket_.async_write_some(net::buffer(*bytes),
+                           [self = shared_from_this(), bytes](error_code ec, size_t n) {
+                             self->tls_writing_ = self->writing_ = false;
+                             if (ec) return self->close();
+                             self->tls_out_.insert(0, *bytes, n, std::string::npos);
+                             self->flush_tls();
+                             self->wake();
+                           });
+}
+
+net::awaitable<bool> Connection::write_tls(std::string_view bytes) {
+  if (closed_ || !tls_->send(bytes, tls_out_)) co_return false;
+  flush_tls();
+  while (!closed_ && (tls_writing_ || !tls_out_.empty())) {
+    co_await wait(now() + seconds(shared_->limits.write_timeout_s));
+  }
+  woken_ = true;  // for who waits for what also came
+  co_return !closed_;
 }
 
 net::awaitable<Connection::ReadResult> Connection::read_more(TimePoint deadline) {
@@ -151,6 +191,7 @@ net::awaitable<Connection::ReadResult> Connection::read_more(TimePoint deadline)
 }
 
 net::awaitable<bool> Connection::write(std::string bytes) {
+  if (tls_ != nullptr) co_return co_await write_tls(bytes);
   size_t done = 0;
   while (done < bytes.size()) {
     if (closed_) co_return false;
@@ -178,6 +219,10 @@ net::awaitable<void> Connection::refuse(int status, std::string message) {
 /// into a reset that discards it.
 net::awaitable<void> Connection::linger() {
   error_code ignored;
+  if (tls_ != nullptr) {
+    tls_->close(tls_out_);
+    co_await write_tls({});
+  }
   socket_.shutdown(net::ip::tcp::socket::shutdown_send, ignored);
   const TimePoint deadline = now() + std::chrono::seconds(2);
   size_t left = 2 * shared_->limits.max_body_bytes;
@@ -343,7 +388,7 @@ net::awaitable<bool> Connection::answer(const HttpRequest& request, bool keep_al
     std::string bytes;
     if (out.has_head) {
       head_written = true;
-      keep_alive = keep_alive && !shared_->stopping;
+      keep_alive = keep_alive && !shared_->stopping && !shared_->last_answers;
       chunked = out.streaming && request.version >= 11 && !head_only;
       if (out.streaming && !chunked) keep_alive = false;
       event_stream = out.streaming && out.head.content_type.starts_with("text/event-stream");

@@ -10,6 +10,7 @@
 
 #include "server/http/asio.h"
 #include "server/http/http_server.h"
+#include "server/http/tls.h"
 
 namespace ramjet::server {
 
@@ -22,6 +23,8 @@ struct ConnectionShared {
   std::atomic<uint64_t> bad_requests{0};
   std::atomic<size_t> body_bytes{0};  // of requests being read or handled
   std::atomic<bool> stopping{false};
+  std::atomic<bool> last_answers{false};  // each connection closes after its next
+  std::shared_ptr<TlsContext> tls;        // with the sessions; null: none
 };
 
 /// Counts its owner among the connections; the owner's first member, so that the count falls last.
@@ -70,6 +73,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   net::awaitable<void> linger();
 
   void start_read();
+  bool take_bytes(size_t count);
+  void flush_tls();
+  net::awaitable<bool> write_tls(std::string_view bytes);
   void wake();
   bool charge_body(size_t bytes);
   std::string head_text(const HttpResponse& head, bool chunked, bool close) const;
@@ -82,7 +88,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::shared_ptr<Exchange> exchange_;  // shared with its handler
   std::string input_;                   // bytes read and not yet parsed
   std::unique_ptr<char[]> read_buffer_;
-  size_t charged_ = 0;  // bytes counted in shared_->body_bytes
+  size_t charged_ = 0;               // bytes counted in shared_->body_bytes
+  std::unique_ptr<TlsSession> tls_;  // null: none
+  std::string tls_out_;              // encrypted and not yet sent
+  bool tls_writing_ = false;
   bool reading_ = false;
   bool eof_ = false;
   bool woken_ = false;

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "server/http/asio.h"
 #include "server/http/connection.h"
+#include "server/http/tls.h"
 
 namespace ramjet::server {
 namespace {
@@ -80,13 +81,15 @@ struct HttpServer::Impl {
   int port = 0;
   bool stopped = false;
 
-  Status listen(const std::string& host, int wanted_port);
+  Status listen(const Options& options);
   net::awaitable<void> accept_loop();
   void take(IoLane& lane, tcp::socket socket);
   bool wait_for_connections(double deadline_s);
 };
 
-Status HttpServer::Impl::listen(const std::string& host, int wanted_port) {
+Status HttpServer::Impl::listen(const Options& options) {
+  const std::string& host = options.host;
+  const int wanted_port = options.port;
   error_code ec;
   tcp::resolver resolver(lanes[0]->io);
   const auto found =
@@ -98,6 +101,10 @@ Status HttpServer::Impl::listen(const std::string& host, int wanted_port) {
   acceptor = std::make_unique<tcp::acceptor>(lanes[0]->io);
   acceptor->open(endpoint.protocol(), ec);
   if (!ec) acceptor->set_option(tcp::acceptor::reuse_address(true), ec);
+  const int on = 1;
+  if (!ec && options.reuse_port) {
+    ::setsockopt(acceptor->native_handle(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  }
   if (!ec) acceptor->bind(endpoint, ec);
   if (!ec) acceptor->listen(net::socket_base::max_listen_connections, ec);
   if (ec) {
@@ -111,6 +118,7 @@ Status HttpServer::Impl::listen(const std::string& host, int wanted_port) {
 void HttpServer::Impl::take(IoLane& lane, tcp::socket socket) {
   if (shared->connections >= shared->limits.max_connections) {
     ++shared->refused;
+    if (shared->tls != nullptr) return;  // it would not understand
     ::send(socket.native_handle(), kFull.data(), kFull.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     return;
   }
@@ -122,13 +130,13 @@ void HttpServer::Impl::take(IoLane& lane, tcp::socket socket) {
 }
 
 net::awaitable<void> HttpServer::Impl::accept_loop() {
-  for (size_t next = 0; !shared->stopping; ++next) {
+  for (size_t next = 0; acceptor->is_open(); ++next) {
     IoLane& lane = *lanes[next % lanes.size()];
     error_code ec;
     tcp::socket socket = co_await acceptor->async_accept(lane.io, awaiting(ec));
     if (!ec) {
       take(lane, std::move(socket));
-    } else if (!shared->stopping) {
+    } else if (acceptor->is_open()) {
       // Out of descriptors, most likely: others will close theirs.
       log_warn("accept failed: {}", ec.message());
       net::steady_timer pause(lanes[0]->io, std::chrono::milliseconds(100));
@@ -157,7 +165,10 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(Options options, Handler h
   for (int i = 0; i < std::max(1, options.threads); ++i) {
     impl->lanes.push_back(std::make_unique<IoLane>());
   }
-  RETURN_IF_ERROR(impl->listen(options.host, options.port));
+  if (!options.certificate.empty() || !options.key.empty()) {
+    ASSIGN_OR_RETURN(impl->shared->tls, TlsContext::load(options.certificate, options.key));
+  }
+  RETURN_IF_ERROR(impl->listen(options));
   net::co_spawn(impl->lanes[0]->io, impl->accept_loop(), net::detached);
   for (auto& lane : impl->lanes) {
     lane->thread = std::thread([&io = lane->io] { io.run(); });
@@ -171,6 +182,14 @@ HttpServerStats HttpServer::stats() const {
   return {.connections = impl_->shared->connections,
           .connections_refused = impl_->shared->refused,
           .bad_requests = impl_->shared->bad_requests};
+}
+
+void HttpServer::stop_accepting() {
+  impl_->shared->last_answers = true;
+  net::post(impl_->lanes[0]->io, [this] {
+    error_code ignored;
+    impl_->acceptor->close(ignored);
+  });
 }
 
 void HttpServer::stop(double grace_s) {

@@ -45,6 +45,8 @@ class HttpServer {
     std::string host = "127.0.0.1";  // a name or an address
     int port = 0;                    // 0: picked by the system
     int threads = 2;
+    bool reuse_port = false;       // another process may listen on the same port
+    std::string certificate, key;  // PEM files: TLS; empty: none
     HttpLimits limits;
   };
 
@@ -55,6 +57,8 @@ class HttpServer {
 
   int port() const;
   HttpServerStats stats() const;
+  /// Takes no more connections. Those that there are end with their next answer.
+  void stop_accepting();
   /// Accepts no more, lets answers in progress finish for up to `grace_s`, then closes all and
   /// joins the threads. Idempotent.
   void stop(double grace_s);

@@ -15,13 +15,16 @@
 
 namespace ramjet::server {
 
+class KeyTicket;
+
 /// A request as its handler gets it.
 struct RequestContext {
   std::shared_ptr<Exchange> exchange;  // shared with the connection
   std::string rest;                    // what {rest} matched
   std::string request_id;              // the client's X-Request-Id, or made up
   bool client_chose_id = false;
-  double start_s = 0;  // when the request was complete, by the steady clock
+  double start_s = 0;                 // when the request was complete, by the steady clock
+  std::shared_ptr<KeyTicket> ticket;  // of work that counts against its key; else null
 
   const HttpRequest& request() const { return exchange->request(); }
 };
@@ -32,6 +35,7 @@ struct Route {
   std::string method;
   std::string pattern;
   bool needs_key = true;
+  bool slow = false;   // may wait for long: on a thread of its own kind
   bool heavy = false;  // parses, renders or tokenizes: runs beside the light routes, not before
   RouteHandler handler;
 };

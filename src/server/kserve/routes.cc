@@ -211,7 +211,11 @@ void add_kserve_routes(Router& router, AppState& state) {
   const auto add = [&](std::string method, std::string pattern, RouteHandler handler) {
     const bool open = pattern.starts_with("/v2/health/");
     const bool heavy = method == "POST" && pattern.starts_with("/v2/models/");
-    router.add({std::move(method), std::move(pattern), !open, heavy, std::move(handler)});
+    router.add({.method = std::move(method),
+                .pattern = std::move(pattern),
+                .needs_key = !open,
+                .heavy = heavy,
+                .handler = std::move(handler)});
   };
   add("GET", "/v2", [&state](RequestContext c) { answer(state, c, server_metadata()); });
   add("GET", "/v2/health/live", [&state](RequestContext c) { health(state, c, false); });

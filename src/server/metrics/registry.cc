@@ -120,6 +120,42 @@ void render_histogram(const std::string& name, const std::string& labels, const 
 
 }  // namespace
 
+std::string merged(const std::vector<std::string>& renders) {
+  struct Block {
+    std::string_view name;
+    std::string text;
+    std::vector<std::string_view> series;
+  };
+  std::vector<Block> blocks;
+  size_t at = 0;
+  for (const std::string& render : renders) {
+    bool known = false;
+    for (std::string_view rest = render; !rest.empty();) {
+      const std::string_view line = rest.substr(0, rest.find('\n'));
+      rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+      if (line.starts_with("# HELP ")) {
+        const std::string_view name = line.substr(7, line.find(' ', 7) - 7);
+        const auto found = std::find_if(blocks.begin(), blocks.end(),
+                                        [&](const Block& b) { return b.name == name; });
+        at = static_cast<size_t>(found - blocks.begin());
+        known = found != blocks.end();
+        if (!known) blocks.push_back({name, {}, {}});
+      }
+      const bool comment = line.starts_with('#');
+      if (comment && known) continue;
+      Block& block = blocks[at];
+      const std::string_view series = line.substr(0, line.rfind(' '));
+      const auto same = std::find(block.series.begin(), block.series.end(), series);
+      if (!comment && same != block.series.end()) continue;
+      if (!comment) block.series.push_back(series);
+      block.text.append(line) += '\n';
+    }
+  }
+  std::string out;
+  for (const Block& each : blocks) out += each.text;
+  return out;
+}
+
 std::string Registry::render() const {
   std::string out;
   for (const auto& family : families_) {

@@ -82,4 +82,8 @@ class Registry {
 /// `text` as the value of a label: backslash, quote and newline escaped.
 std::string escape_label(std::string_view text);
 
+/// Several registries' texts as one: each metric once, with the series of all. Of equal series the
+/// first counts.
+std::string merged(const std::vector<std::string>& renders);
+
 }  // namespace ramjet::server

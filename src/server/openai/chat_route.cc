@@ -42,7 +42,7 @@ std::optional<ApiError> prepare(const ModelHost& host, const std::string& body,
 }
 
 void chat(AppState& state, RequestContext context) {
-  if (refuse_if_draining(state, context)) return;
+  if (refuse_generation(state, context)) return;
   auto request = std::make_shared<ChatRequest>();  // with the format
   GenerationSpec spec;
   if (auto error = prepare(*state.host, context.request().body, *request, spec)) {

@@ -12,47 +12,51 @@ constexpr size_t kMaxPrompts = 2048;
 constexpr size_t kMaxSequences = 4096;
 constexpr double kMaxInt = std::numeric_limits<int>::max();
 
-void add_id(Fields& fields, const OrderedJson& json, int vocab_size, Prompt& prompt) {
+void add_id(Fields& fields, std::string_view name, const OrderedJson& json, int vocab_size,
+            Prompt& prompt) {
   if (!json.is_number_integer()) {
-    return fields.fail("prompt", fmt::format("'prompt' must be a string, an array of strings, or "
-                                             "token ids; an item is {}",
-                                             json_type(json)));
+    return fields.fail(name, fmt::format("'{}' must be a string, an array of strings, or "
+                                         "token ids; an item is {}",
+                                         name, json_type(json)));
   }
   const auto id = json.get<double>();
   if (id < 0 || id >= vocab_size) {
-    return fields.fail("prompt", fmt::format("'prompt' holds the token id {}, but the "
-                                             "vocabulary's ids are 0 to {}",
-                                             id, vocab_size - 1));
+    return fields.fail(name, fmt::format("'{}' holds the token id {}, but the "
+                                         "vocabulary's ids are 0 to {}",
+                                         name, id, vocab_size - 1));
   }
   prompt.ids.push_back(static_cast<int32_t>(id));
 }
 
 }  // namespace
 
-void parse_prompts(Fields& fields, int vocab_size, std::vector<Prompt>& out) {
-  const OrderedJson* json = fields.find("prompt");
+void parse_prompts(Fields& fields, std::string_view name, int vocab_size,
+                   std::vector<Prompt>& out) {
+  const OrderedJson* json = fields.find(name);
   if (json == nullptr) {
-    if (fields.ok()) fields.fail("prompt", "'prompt' is required");
+    if (fields.ok()) fields.fail(name, fmt::format("'{}' is required", name));
     return;
   }
   if (json->is_string()) return out.push_back({json->get<std::string>(), {}});
   if (!json->is_array()) {
-    return fields.fail("prompt", fmt::format("'prompt' must be a string, an array of strings, or "
-                                             "token ids, not {}",
-                                             json_type(*json)));
+    return fields.fail(name, fmt::format("'{}' must be a string, an array of strings, or "
+                                         "token ids, not {}",
+                                         name, json_type(*json)));
   }
-  if (json->empty()) return fields.fail("prompt", "'prompt' must not be an empty array");
+  if (json->empty()) {
+    return fields.fail(name, fmt::format("'{}' must not be an empty array", name));
+  }
   if (json->front().is_number()) {  // one prompt of ids
     out.emplace_back();
     for (const OrderedJson& item : *json) {
-      add_id(fields, item, vocab_size, out.back());
+      add_id(fields, name, item, vocab_size, out.back());
       if (!fields.ok()) return;
     }
     return;
   }
   if (json->size() > kMaxPrompts) {
-    return fields.fail("prompt", fmt::format("'prompt' takes at most {} prompts, not {}",
-                                             kMaxPrompts, json->size()));
+    return fields.fail(
+        name, fmt::format("'{}' takes at most {} items, not {}", name, kMaxPrompts, json->size()));
   }
   for (const OrderedJson& item : *json) {
     out.emplace_back();
@@ -61,11 +65,11 @@ void parse_prompts(Fields& fields, int vocab_size, std::vector<Prompt>& out) {
       continue;
     }
     if (!item.is_array()) {
-      return fields.fail("prompt",
-                         fmt::format("'prompt' mixes strings or arrays with {}", json_type(item)));
+      return fields.fail(
+          name, fmt::format("'{}' mixes strings or arrays with {}", name, json_type(item)));
     }
     for (const OrderedJson& id : item) {
-      add_id(fields, id, vocab_size, out.back());
+      add_id(fields, name, id, vocab_size, out.back());
       if (!fields.ok()) return;
     }
   }
@@ -76,7 +80,7 @@ std::optional<ApiError> parse_completion(const OrderedJson& body, const ModelFac
   Fields fields(body);
   GenerationRequest& common = out.common;
   parse_generation(fields, facts, common);
-  parse_prompts(fields, facts.vocab_size, out.prompts);
+  parse_prompts(fields, "prompt", facts.vocab_size, out.prompts);
   fields.read("echo", out.echo);
   int max_tokens = 16;
   fields.read("max_tokens", max_tokens, {0, kMaxInt});

@@ -33,7 +33,7 @@ std::optional<ApiError> prepare_prompts(const ModelHost& host, CompletionRequest
 }
 
 void complete(AppState& state, RequestContext context) {
-  if (refuse_if_draining(state, context)) return;
+  if (refuse_generation(state, context)) return;
   auto request = std::make_shared<CompletionRequest>();  // with the format
   GenerationSpec spec;
   std::vector<std::string> prompt_texts;

@@ -18,7 +18,11 @@ OrderedJson model_json(const ModelHost& host, const std::string& name) {
 
 void list_models(AppState& state, const RequestContext& context) {
   OrderedJson data = OrderedJson::array();
-  for (const std::string& name : state.host->names()) data.push_back(model_json(*state.host, name));
+  for (const AppState* each : state.all) {
+    for (const std::string& name : each->host->names()) {
+      data.push_back(model_json(*each->host, name));
+    }
+  }
   OrderedJson json;
   json["object"] = "list";
   json["data"] = std::move(data);

@@ -130,7 +130,7 @@ std::optional<ApiError> make_request(const ModelHost& host, const GenerationRequ
   out.n = common.n;
   if (auto error = check_grammar(common)) return error;
   out.grammar = common.grammar;
-  out.priority = common.priority;
+  out.priority = -common.priority;  // clients mean by less: sooner
   out.cache_salt = common.cache_salt;
   return std::nullopt;
 }

@@ -72,6 +72,7 @@ void Reply::on_delta(Delta delta, const Usage& usage) {
 
 void Reply::on_end(const std::optional<Error>& error, bool cancelled, const Usage& usage) {
   int status = 200;
+  if (context_.ticket != nullptr) context_.ticket->leave();
   if (error) {
     const ApiError api_error = from_error(*error, context_.request_id);
     status = cancelled ? 499 : api_error.status;
@@ -94,6 +95,18 @@ void Reply::on_end(const std::optional<Error>& error, bool cancelled, const Usag
   log_request(state_, context_, status, {.id = id_, .usage = &usage, .finish = finish_});
 }
 
+/// Tokens that a request is about to cost, for turns.
+uint64_t cost_of(const GenerationSpec& spec) {
+  constexpr int kUsualOutput = 256;
+  const int wanted = spec.request.sampling.stop.max_tokens;
+  const auto output = static_cast<uint64_t>(wanted < 0 ? kUsualOutput : wanted);
+  uint64_t cost = 0;
+  for (const auto& ids : spec.prompts) {
+    cost += ids.size() + output * static_cast<uint64_t>(spec.request.n);
+  }
+  return cost;
+}
+
 }  // namespace
 
 void start_generation(AppState& state, RequestContext context, GenerationSpec spec,
@@ -102,6 +115,7 @@ void start_generation(AppState& state, RequestContext context, GenerationSpec sp
   const bool stream = form.stream;
   spec.request.label = form.id;
   spec.start_s = context.start_s;
+  if (context.ticket != nullptr) spec.request.turn = context.ticket->take_turn(cost_of(spec));
   const std::shared_ptr<Exchange> exchange = context.exchange;  // with the reply
   auto generation = std::make_shared<Generation>(std::move(spec), state.services());
   auto reply = std::make_shared<Reply>(state, context, choices, std::move(form));
@@ -130,7 +144,14 @@ AnswerHead answer_head(const ModelHost& host, std::string id, const std::string&
           .created = std::time(nullptr)};
 }
 
-bool refuse_if_draining(AppState& state, const RequestContext& context) {
+bool refuse_generation(AppState& state, const RequestContext& context) {
+  if (state.host->encoder() != nullptr) {
+    reply_error(state, context,
+                error_of_status(501,
+                                "this model is an encoder and generates nothing: use "
+                                "/v1/embeddings, /score, /rerank or /classify"));
+    return true;
+  }
   if (!state.draining) return false;
   reply_error(state, context,
               error_of_status(503, "the server is shutting down and takes no new requests"));

@@ -27,7 +27,7 @@ std::string answer_id(std::string_view prefix, const RequestContext& context,
                       const GenerationRequest& request);
 AnswerHead answer_head(const ModelHost& host, std::string id, const std::string& model);
 
-/// True, and answered, if the server takes no new work.
-bool refuse_if_draining(AppState& state, const RequestContext& context);
+/// True, and answered, if the model is an encoder or the server takes no new work.
+bool refuse_generation(AppState& state, const RequestContext& context);
 
 }  // namespace ramjet::server

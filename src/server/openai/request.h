@@ -118,6 +118,7 @@ class Fields;
 void parse_generation(Fields& fields, const ModelFacts& facts, GenerationRequest& out);
 void parse_constraint(Fields& fields, GenerationRequest& out);
 void parse_chat_prompt(Fields& fields, ChatPrompt& out);
-void parse_prompts(Fields& fields, int vocab_size, std::vector<Prompt>& out);
+/// A text, several, ids, or several lists of ids: of the field `name`, which is required.
+void parse_prompts(Fields& fields, std::string_view name, int vocab_size, std::vector<Prompt>& out);
 
 }  // namespace ramjet::server

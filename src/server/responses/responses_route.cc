@@ -57,7 +57,7 @@ std::optional<ApiError> prepare(const ModelHost& host, const StorePtr& store, Ch
 }
 
 void create(AppState& state, const StorePtr& store, RequestContext context) {
-  if (refuse_if_draining(state, context)) return;
+  if (refuse_generation(state, context)) return;
   ChatRequest request;
   GenerationSpec spec;
   ResponseFacts facts;

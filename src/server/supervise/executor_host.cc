@@ -182,6 +182,7 @@ Status ExecutorHost::handle(const Frame& frame, Backend& backend) {
       }
       return ok_status();
     }
+    case Message::kResetPrefixCache: return backend.reset_prefix_cache();
     default: return corrupt("message {} is not for an executor", frame.type);
   }
 }

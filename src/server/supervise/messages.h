@@ -27,6 +27,8 @@ enum class Message : uint32_t {
   kOutputs,   // uint64_t tag, RequestOutput; as many as there are
   kStatus,    // ExecutorStats, std::optional<Error> health
   kFault,     // Error: the device is lost
+  // To the executor.
+  kResetPrefixCache,  // nothing
 };
 
 template <>
@@ -73,7 +75,7 @@ void fields(A& a, Of<A, SamplingParams>& v) {
 template <class A>
 void fields(A& a, Of<A, Request>& v) {
   a(v.prompt_ids, v.sampling, v.n, v.priority, v.deadline_s, v.cache_salt, v.label, v.tag);
-  a(v.grammar);
+  a(v.grammar, v.turn);
 }
 template <class A>
 void fields(A& a, Of<A, ExecutorConfig>& v) {

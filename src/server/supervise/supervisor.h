@@ -50,6 +50,7 @@ class Supervisor final : public Backend {
   ExecutorStats stats() const override;
   Status health() const override;
   Status drain(double deadline_s) override;
+  Status reset_prefix_cache() override;
 
  private:
   enum class State : uint8_t {

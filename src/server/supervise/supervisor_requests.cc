@@ -134,6 +134,15 @@ ExecutorStats Supervisor::stats() const {
   return stats;
 }
 
+Status Supervisor::reset_prefix_cache() {
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::kReady) return ok_status();  // the next process begins with an empty one
+  message_.clear();
+  put_message(message_, Message::kResetPrefixCache);
+  post(message_);
+  return ok_status();
+}
+
 Status Supervisor::health() const {
   const std::lock_guard lock(mutex_);
   if (trouble_) return *trouble_;
