@@ -17,7 +17,7 @@ namespace ramjet {
 namespace {
 
 struct RunArguments {
-  std::string model, prompt, prompt_ids;
+  std::string model, prompt, prompt_ids, lora;
   bool chat = false, json = false, ignore_eos = false;
   int max_tokens = 128;
   int64_t seed = -1;
@@ -71,8 +71,21 @@ std::string_view finish_name(FinishReason reason) {
   return "none";
 }
 
+/// The adapter's name for requests, once it is loaded; empty: none is wanted.
+Result<std::string> load_lora(const RunArguments& arguments, Executor& executor) {
+  if (arguments.lora.empty()) return std::string();
+  RETURN_IF_ERROR(executor.load_adapter("lora", arguments.lora));
+  return std::string("lora");
+}
+
+BuildOptions build_options(const RunArguments& arguments) {
+  BuildOptions options = arguments.options;
+  if (!arguments.lora.empty() && options.max_loras == 0) options.max_loras = 1;
+  return options;
+}
+
 Result<int> run_prompt(const RunArguments& arguments) {
-  ASSIGN_OR_RETURN(auto engine, load_model(arguments.model, arguments.options));
+  ASSIGN_OR_RETURN(auto engine, load_model(arguments.model, build_options(arguments)));
   std::unique_ptr<text::Tokenizer> tokenizer;
   if (arguments.prompt_ids.empty() || !engine->asset("tokenizer").empty()) {
     ASSIGN_OR_RETURN(tokenizer, engine_tokenizer(*engine));
@@ -88,6 +101,7 @@ Result<int> run_prompt(const RunArguments& arguments) {
   ExecutorConfig config;
   config.kv_bytes = arguments.kv_bytes;
   ASSIGN_OR_RETURN(auto executor, Executor::create(engine, config));
+  ASSIGN_OR_RETURN(request.adapter, load_lora(arguments, *executor));
   const auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(auto outputs, executor->generate(std::move(request), arguments.timeout_s));
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
@@ -133,7 +147,7 @@ OrderedJson position_json(int position, int32_t id, std::span<const float> logit
 }
 
 Result<int> print_logits(const RunArguments& arguments) {
-  ASSIGN_OR_RETURN(auto engine, load_model(arguments.model, arguments.options));
+  ASSIGN_OR_RETURN(auto engine, load_model(arguments.model, build_options(arguments)));
   std::unique_ptr<text::Tokenizer> tokenizer;
   if (arguments.prompt_ids.empty()) {
     ASSIGN_OR_RETURN(tokenizer, engine_tokenizer(*engine));
@@ -143,6 +157,7 @@ Result<int> print_logits(const RunArguments& arguments) {
   ExecutorConfig config;
   config.kv_bytes = arguments.kv_bytes;
   ASSIGN_OR_RETURN(auto executor, Executor::create(engine, config));
+  ASSIGN_OR_RETURN(request.adapter, load_lora(arguments, *executor));
   OrderedJson positions = OrderedJson::array();
   RETURN_IF_ERROR(executor->logits(request, [&](int position, std::span<const float> logits) {
     const int32_t id = request.ids[static_cast<size_t>(position)];
@@ -158,6 +173,7 @@ void add_prompt_options(CLI::App& command, RunArguments& arguments) {
   command.add_option("MODEL", arguments.model, "Hugging Face folder, GGUF or engine")->required();
   command.add_option("--prompt", arguments.prompt, "text of the prompt");
   command.add_option("--prompt-ids", arguments.prompt_ids, "the prompt as ids: 1,2,3");
+  command.add_option("--lora", arguments.lora, "a LoRA adapter's folder, as PEFT saves it");
   command.add_flag("--json", arguments.json, "one JSON object on stdout");
   command.add_option("--kv-memory", arguments.kv_bytes, "cap of the KV cache in bytes (512M, 4G)")
       ->transform(CLI::AsSizeValue(false));
