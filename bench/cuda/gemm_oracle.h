@@ -34,7 +34,7 @@ __device__ float widen(const uint8_t* p, uint64_t i, int fp8) {
   return f;
 }
 __device__ uint64_t tiled(uint64_t row, uint64_t byte, uint64_t k_bytes) {
-  uint64_t tile = row / 64 * (k_bytes / 128) + byte / 128, r = row % 64, unit = byte % 128 / 16;
+  uint64_t tile = row / 64 * ((k_bytes + 127) / 128) + byte / 128, r = row % 64, unit = byte % 128 / 16;
   return (tile * 64 + r) * 128 + (unit ^ (r % 8)) * 16 + byte % 16;
 }
 // The token of a row of the reference: one of each `step`, at changing places.
