@@ -1,4 +1,5 @@
 #include <cstring>
+#include <type_traits>
 
 #include "engine/manifest.h"
 #include "engine/manifest_generated.h"
@@ -47,13 +48,14 @@ class Decoder {
     return true;
   }
 
-  /// The verifier checks the alignment of scalars and tables, not that of structs in vectors. An
-  /// empty vector has no element that could be misaligned, and builders do not align it.
-  template <class Struct>
-  bool aligned(const flatbuffers::Vector<const Struct*>& in) {
+  /// The verifier checks the alignment of tables and their scalars, not that of what is in vectors.
+  /// An empty vector has no element that could be misaligned, and builders do not align it.
+  template <class Element>
+  bool aligned(const flatbuffers::Vector<Element>& in) {
     if (in.size() == 0) return true;
-    const bool good = reinterpret_cast<uintptr_t>(in.Data()) % alignof(Struct) == 0;
-    if (!good && failed_.empty()) failed_ = "misaligned structs";
+    constexpr size_t kAlignment = alignof(std::remove_cv_t<std::remove_pointer_t<Element>>);
+    const bool good = reinterpret_cast<uintptr_t>(in.Data()) % kAlignment == 0;
+    if (!good && failed_.empty()) failed_ = "misaligned elements";
     return good;
   }
 
@@ -118,7 +120,7 @@ class Decoder {
     return {static_cast<LaunchArgKind>(in.kind()), in.index(), in.value()};
   }
   std::vector<int64_t> numbers(const flatbuffers::Vector<int64_t>& in) {
-    if (!take(in.size() * 8)) return {};
+    if (!aligned(in) || !take(in.size() * 8)) return {};
     return {in.begin(), in.end()};
   }
   TensorMapSpec tensor_map(const fb::TensorMap& in) {
@@ -219,7 +221,7 @@ class Decoder {
     out.vocab_size = in.vocab_size();
     out.num_layers = in.num_layers();
     out.max_seq_len = in.max_seq_len();
-    if (take(in.eos_ids()->size() * 4)) {
+    if (aligned(*in.eos_ids()) && take(in.eos_ids()->size() * 4)) {
       out.eos_ids.assign(in.eos_ids()->begin(), in.eos_ids()->end());
     }
     out.bos_id = in.bos_id();
