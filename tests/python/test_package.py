@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path.insert(0, os.environ.get("RAMJET_PYTHON", str(ROOT / "build" / "python")))
+PACKAGE = os.environ.get("RAMJET_PYTHON", str(ROOT / "build" / "python"))
+sys.path.insert(0, PACKAGE)
 try:
     import ramjet
     from ramjet import functional as F
@@ -202,7 +203,7 @@ def test_other_threads_go_on_and_ctrl_c_works():
     script = textwrap.dedent(
         f"""
         import sys, threading
-        sys.path.insert(0, {sys.path[0]!r})
+        sys.path.insert(0, {PACKAGE!r})
         import ramjet
         llm = ramjet.LLM({DEMO!r}, kv_cache_memory_bytes=64 << 20, num_threads=1)
         ticks = []
