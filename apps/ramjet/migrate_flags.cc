@@ -13,7 +13,8 @@ constexpr std::string_view kNoRemoteCode = "no code of a checkpoint is ever run"
 constexpr std::string_view kLog = "set RAMJET_LOG=debug, info, warn, error or off";
 constexpr std::string_view kOneRank = "engines run on one GPU so far";
 constexpr std::string_view kBeams = "beams are asked for in code: <ramjet/beam_search.h>";
-constexpr std::string_view kLora = "adapters are loaded while serving; --max-loras N makes room";
+constexpr std::string_view kLora =
+    "--max-loras N makes room; run --lora and the API load them, a server does not so far";
 constexpr std::string_view kNoDraft = "there is no speculative decoding so far";
 constexpr std::string_view kNoMedia = "text models only so far";
 constexpr std::string_view kNoFile = "the options file is another one: see ramjet serve --config";
