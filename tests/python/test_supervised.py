@@ -207,6 +207,10 @@ def test_it_gives_up_and_says_so():
             assert answer.status_code == 503
             assert "lost" in answer.json()["error"]["message"]
         assert eventually(lambda: executor_of(process) is None)
+        # The process is gone a moment before its supervisor has drawn the conclusion.
+        assert eventually(
+            lambda: "any more" in requests.get(own.url + "/health", timeout=10).text
+        )
         for _ in range(3):
             health = requests.get(own.url + "/health", timeout=10)
             assert health.status_code == 503
