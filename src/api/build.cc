@@ -2,6 +2,7 @@
 
 #include <ramjet/version.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "api/quantization.h"
@@ -192,6 +193,18 @@ Result<engine::Manifest> make_manifest(const models::Model& model,
   return manifest;
 }
 
+/// What no GPU has been seen to compute rightly is said when it is built for one.
+void warn_of_experts(const ir::Graph& graph, const kernels::Target& target) {
+  if (!target.is_gpu()) return;
+  const auto is_moe = [](const ir::Node& node) { return node.op == OpKind::kMoe; };
+  if (std::any_of(graph.nodes.begin(), graph.nodes.end(), is_moe)) {
+    log_warn(
+        "experts on {}: timed on a GPU, but not yet compared with the CPU's results "
+        "(docs/experts.md): check what it writes, or build with --target {}",
+        target.name(), kernels::Target::host().name());
+  }
+}
+
 }  // namespace
 }  // namespace api
 
@@ -245,6 +258,7 @@ Result<BuildReport> build_engine(const std::string& model, const std::string& en
   compile.unquantized = built.float_tensors;
   RETURN_IF_ERROR(api::plan_quantization(options, *checkpoint, compile));
   manifest.quantize = api::quantize_name(compile.quant);
+  api::warn_of_experts(built.network->impl().graph, compile.target);
   const api::CheckpointWeights weights(*checkpoint);
   return compiler::compile(std::move(built.network->impl().graph), weights, std::move(manifest),
                            assets, engine_path, compile);
