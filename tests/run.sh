@@ -16,11 +16,12 @@ logs=build/test-logs
 section() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 fail() { printf 'FAILED: %s\n' "$1"; failed=$((failed + 1)); }
 
-# build PRESET TARGET...: an incremental build; a failure is one failed test.
+# build PRESET TARGET...: an incremental build; a failure is one failed test. Configured each time:
+# `make serve` may have done it before what only the tests want was installed.
 build() {
   local preset=$1; shift
   local dir=build; [ "$preset" = release ] || dir=build/$preset
-  [ -f "$dir/build.ninja" ] || cmake --preset "$preset" >"$logs/$preset-configure.log" 2>&1 ||
+  cmake --preset "$preset" >"$logs/$preset-configure.log" 2>&1 ||
     { tail -20 "$logs/$preset-configure.log"; fail "configure $preset"; return 1; }
   # What does not compile takes nothing else with it.
   if ! cmake --build "$dir" -j "$jobs" --target "$@" -- -k 0 >"$logs/$preset-build.log" 2>&1; then

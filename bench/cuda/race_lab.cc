@@ -189,7 +189,7 @@ class Race {
     check(stream_.synchronize());
   }
   const cu::DeviceInfo& info() const { return device_->info(); }
-  std::string library() const { return library_->version(); }
+  std::string rival() const { return library_->version(); }
   int failures() const { return failures_; }
 
   void run(const Shape& s, OrderedJson& rows) {
@@ -476,7 +476,7 @@ int run_lab(int argc, char** argv) {
   if (compile) return compile_all(shapes);
   Race race;
   std::printf("%s, %d multiprocessors, cuBLASLt %s\n", race.info().name.c_str(),
-              race.info().multiprocessors, race.library().c_str());
+              race.info().multiprocessors, race.rival().c_str());
   std::vector<kernels::DeviceModule> modules;
   for (const Shape& s : shapes) {
     for (const Entry& e : entries_of(s)) modules.push_back(module_of(e));

@@ -94,13 +94,12 @@ void write_embeddings(const EmbeddingRequest& request, EncodeRows rows, std::str
 }
 
 void embeddings(AppState& state, RequestContext context) {
-  if (refuse_encoding(state, context)) return;
-  const ModelHost& host = *state.host;
   OrderedJson json;
+  if (!begin_encoding(state, context, json)) return;
+  const ModelHost& host = *state.host;
   EmbeddingRequest request;
   EncodeWork work;
-  auto error = parse_body(context.request().body, json);
-  if (!error) error = parse_embedding(json, host, request);
+  auto error = parse_embedding(json, host, request);
   if (!error) error = check_model(host, request.common.model);
   if (!error) error = make_inputs(host, request.common, request.inputs, work.job);
   if (error) return reply_error(state, context, *error);
@@ -159,13 +158,12 @@ std::optional<ApiError> prepare_classes(const ModelHost& host, const OrderedJson
 }
 
 void classify(AppState& state, RequestContext context) {
-  if (refuse_encoding(state, context)) return;
-  const ModelHost& host = *state.host;
   OrderedJson json;
+  if (!begin_encoding(state, context, json)) return;
+  const ModelHost& host = *state.host;
   EncodeCommon common;
   EncodeWork work;
-  auto error = parse_body(context.request().body, json);
-  if (!error) error = prepare_classes(host, json, common, work.job);
+  auto error = prepare_classes(host, json, common, work.job);
   if (error) return reply_error(state, context, *error);
   work.id = encode_id("classify-", context, common);
   work.model = common.model.empty() ? host.name() : common.model;

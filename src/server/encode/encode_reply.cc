@@ -161,18 +161,19 @@ void start_encoding(AppState& state, RequestContext context, EncodeWork work) {
   });
 }
 
-bool refuse_encoding(AppState& state, const RequestContext& context) {
+bool begin_encoding(AppState& state, const RequestContext& context, OrderedJson& body) {
+  std::optional<ApiError> error;
   if (state.host->encoder() == nullptr) {
-    reply_error(state, context,
-                error_of_status(501,
-                                "this model generates text; it gives neither vectors nor "
-                                "scores: serve an encoder for that"));
-    return true;
+    error = error_of_status(501,
+                            "this model generates text; it gives neither vectors nor scores: serve "
+                            "an encoder for that");
+  } else if (state.draining) {
+    error = error_of_status(503, "the server is shutting down and takes no new requests");
+  } else {
+    error = parse_body(context.request().body, body);
   }
-  if (!state.draining) return false;
-  reply_error(state, context,
-              error_of_status(503, "the server is shutting down and takes no new requests"));
-  return true;
+  if (error) reply_error(state, context, *error);
+  return !error;
 }
 
 void normalize(std::vector<float>& vector) {

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
 #include "server/app_state.h"
 #include "server/openai/api_error.h"
 #include "server/openai/request.h"
@@ -48,8 +49,9 @@ std::string encode_id(std::string_view prefix, const RequestContext& context,
 /// Runs the job and answers {"id","object":"list","created","model",...,"usage"}.
 void start_encoding(AppState& state, RequestContext context, EncodeWork work);
 
-/// True, and answered, unless the model is an encoder and takes new work.
-bool refuse_encoding(AppState& state, const RequestContext& context);
+/// The request's body, if the model is an encoder that takes new work and the body is JSON; else
+/// false, and answered.
+bool begin_encoding(AppState& state, const RequestContext& context, OrderedJson& body);
 
 /// To length 1. All zeros stay so.
 void normalize(std::vector<float>& vector);

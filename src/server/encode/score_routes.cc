@@ -157,11 +157,8 @@ void run(AppState& state, RequestContext context, Fields& fields, EncodeCommon c
 }
 
 void score(AppState& state, RequestContext context) {
-  if (refuse_encoding(state, context)) return;
   OrderedJson json;
-  if (auto error = parse_body(context.request().body, json)) {
-    return reply_error(state, context, *error);
-  }
+  if (!begin_encoding(state, context, json)) return;
   Fields fields(json);
   EncodeCommon common;
   TextPairs pairs;
@@ -180,11 +177,8 @@ void score(AppState& state, RequestContext context) {
 }
 
 void rerank(AppState& state, RequestContext context) {
-  if (refuse_encoding(state, context)) return;
   OrderedJson json;
-  if (auto error = parse_body(context.request().body, json)) {
-    return reply_error(state, context, *error);
-  }
+  if (!begin_encoding(state, context, json)) return;
   Fields fields(json);
   EncodeCommon common;
   TextPairs pairs;
